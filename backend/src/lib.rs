@@ -1,0 +1,1 @@
+//! Freshet back end.

@@ -1,0 +1,27 @@
+//! The types that cross Freshet's network, and nothing else.
+//!
+//! The back end writes them, the page and the tests read them. Times are integer microseconds since the
+//! Unix epoch, in fields that end in `_us`. The routes that carry them are listed in ARCHITECTURE.md.
+
+mod cursor;
+mod delivery;
+mod event;
+mod page;
+mod position;
+mod problem;
+mod settings;
+mod stream;
+mod topic;
+
+pub use cursor::{Cursor, CursorError, Epoch};
+pub use delivery::{Deliveries, LaneKind, Reader};
+pub use event::{Event, Token};
+pub use page::{Clock, Gap, GapReason, Page};
+pub use position::{From, MAX_TOPIC_BYTES, Position, PositionError, check_topic_name};
+pub use problem::Problem;
+pub use settings::{Settings, SettingsVersion, Shape, Source, Workload};
+pub use stream::{ClientMessage, Events, Hello, Limits, Pong, ServerMessage, StreamProblem};
+pub use topic::{Partition, Topic, TopicKind, TopicScope, Topics, Window};
+
+/// The version of the wire contract that `hello` states.
+pub const PROTOCOL: u32 = 1;

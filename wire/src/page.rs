@@ -1,0 +1,74 @@
+//! What a poll answers, and the clock probe over HTTP.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Cursor, Event};
+
+/// The answer to one poll.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Page<'a> {
+    #[serde(borrow)]
+    pub events: Vec<Event<'a>>,
+    /// Where the next poll begins, a cursor for each topic that was asked for.
+    #[cfg_attr(feature = "schema", schema(value_type = BTreeMap<String, String>))]
+    pub next: BTreeMap<String, Cursor>,
+    /// What was asked for and cannot be had any more.
+    pub gaps: Vec<Gap>,
+    /// There was more than `limit`: ask again at once.
+    pub more: bool,
+    /// When the server had put this page together.
+    pub sent_us: i64,
+}
+
+/// Events that a reader does not get, said instead of passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Gap {
+    pub topic: String,
+    pub partition: u32,
+    /// The first offset that is missing, in the epoch that the reader's cursor had.
+    pub from_offset: u64,
+    /// How many are missing; unknown (null) when the log behind the topic is another one.
+    pub count: Option<u64>,
+    pub reason: GapReason,
+}
+
+/// Why events cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// They were dropped from the topic before they were read: too old, or too many.
+    Retention,
+    /// The reader lagged behind further than a connection's queue holds.
+    Overflow,
+    /// The log behind the topic is another one than the cursor's (its epoch changed).
+    Epoch,
+    /// State topics only: a newer value took their place. Nothing that counts was lost.
+    Superseded,
+}
+
+impl fmt::Display for GapReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Retention => "retention",
+            Self::Overflow => "overflow",
+            Self::Epoch => "epoch",
+            Self::Superseded => "superseded",
+        })
+    }
+}
+
+/// The server's two timestamps of a clock probe (RFC 5905, section 8: T2 and T3 of the on-wire protocol).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Clock {
+    /// The probe was received.
+    pub t1_us: i64,
+    /// The answer was sent.
+    pub t2_us: i64,
+}
