@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# make test: every test there is, and a summary that says what ran and what did not.
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$FRESHET_ROOT"
+
+# One profile and one set of features for all, so that nothing is compiled twice. The browser tests need the binary
+# that a user gets, and figures of latency mean nothing without optimisation: hence release.
+BUILD=(--release --locked --workspace --features freshet/page)
+TEST_LOGS=$FRESHET_ROOT/target/test-logs
+PASSED=0 FAILED=0 SKIPPED=0
+ROWS= # "name|seconds|passed|failed|skipped|remark" a line
+
+row() { ROWS="$ROWS$1|$2|$3|$4|$5|${6:-}
+"; }
+
+# not_run NAME WHY: a stage that could not run is no success, and in CI it is a failure.
+not_run() {
+  warn "not run: $1 ($2)"
+  if in_ci; then
+    FAILED=$((FAILED + 1))
+    row "$1" 0 0 1 0 "not run: $2"
+  else
+    SKIPPED=$((SKIPPED + 1))
+    row "$1" 0 0 0 1 "not run: $2"
+  fi
+}
+
+# programs LOG: "name passed failed skipped seconds" for each test program that has a result in it.
+programs() {
+  awk '
+    / Running / || / Doc-tests / { # "Running unittests src/lib.rs (target/release/deps/freshet_wire-0123456789abcdef)"
+      name = $NF; gsub(/[()]/, "", name); sub(/.*\//, "", name); sub(/-[0-9a-f]+$/, "", name)
+      if (/ Doc-tests /) name = "documentation:" name
+    }
+    /^test result: / {
+      p = f = s = t = 0
+      for (i = 2; i <= NF; i++) {
+        if ($i == "passed;") p = $(i - 1); if ($i == "failed;") f = $(i - 1); if ($i == "ignored;") s = $(i - 1)
+        if ($i == "in") t = $(i + 1) + 0
+      }
+      print name, p, f, s, t
+    }' "$1"
+}
+
+# stage NAME NEEDED ARGUMENTS…: runs `cargo test` with the arguments and books what it counted. NEEDED names the programs
+# that must have run tests: a test that silently is no more would otherwise look like one that passes.
+stage() {
+  local name=$1 needed=$2 started=$SECONDS status=0 log program passed failed skipped seconds problem='' failures=0 ran=' '
+  shift 2
+  log=$TEST_LOGS/$(printf '%s' "$name" | tr -cs 'A-Za-z0-9.' '-').log
+  printf '%s▸ %s%s\n' "$BOLD" "$name" "$PLAIN"
+  cargo test "${BUILD[@]}" --no-fail-fast "$@" >"$log" 2>&1 </dev/null || status=$?
+  while read -r program passed failed skipped seconds; do
+    [ $((passed + failed + skipped)) -gt 0 ] || continue
+    if [ $((passed + failed)) -gt 0 ]; then ran="$ran$program "; fi
+    row "$name: $program" "$seconds" "$passed" "$failed" "$skipped"
+    PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) SKIPPED=$((SKIPPED + skipped)) failures=$((failures + failed))
+  done < <(programs "$log")
+  for program in $needed; do
+    case $ran in *" $program "*) ;; *) problem="${problem:+$problem; }no test of $program ran" ;; esac
+  done
+  if [ "$status" -ne 0 ] && [ "$failures" -eq 0 ]; then problem="${problem:+$problem; }exit status $status"; fi
+  if [ -n "$problem" ]; then
+    FAILED=$((FAILED + 1)) failures=$((failures + 1))
+    row "$name" 0 0 1 0 "$problem"
+  fi
+  if [ "$failures" -eq 0 ]; then
+    printf '  %s✓%s %s\n' "$GREEN" "$PLAIN" "$(duration $((SECONDS - started)))"
+    return
+  fi
+  printf '  %s✗ %s%s%s; from %s:\n' "$RED" "$(duration $((SECONDS - started)))" "${problem:+: $problem}" "$PLAIN" "$log"
+  # what failed tests printed, and the list of them
+  awk '/^failures:$/ { show = 1 } /^test result: / { show = 0 } show' "$log" | head -n 300 | sed 's/^/    /'
+  if [ -n "$problem" ]; then tail -n 40 "$log" | sed 's/^/    /'; fi
+}
+
+summary() {
+  say
+  say "${BOLD}Summary$PLAIN ($(duration $SECONDS) in all; logs in ${TEST_LOGS#"$FRESHET_ROOT/"})"
+  printf '%s' "$ROWS" | awk -F'|' '
+    BEGIN { printf "  %-34s %8s %8s %8s %8s\n", "stage", "seconds", "passed", "failed", "skipped" }
+    { printf "  %-34s %8.1f %8d %8d %8d  %s\n", $1, $2, $3, $4, $5, $6 }'
+  say
+  if [ "$SKIPPED" -gt 0 ]; then
+    say "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+  else
+    say "$PASSED passed, $FAILED failed"
+  fi
+}
+
+# must NAME WHY COMMAND…: a step without which no test can run.
+must() {
+  local name=$1 started=$SECONDS
+  step "$@" && return
+  FAILED=$((FAILED + 1))
+  row "$name" $((SECONDS - started)) 0 1 0 "the tests after it did not run"
+  summary
+  exit 1
+}
+
+rm -rf "$TEST_LOGS" && mkdir -p "$TEST_LOGS"
+scripts/setup.sh page || { not_run "everything" "set-up is not complete"; summary; exit 1; }
+browser_problem=
+scripts/setup.sh browser || browser_problem="no browser; see above"
+# shellcheck source=scripts/browser.sh
+. scripts/browser.sh
+find_browser || browser_problem=${browser_problem:-$BROWSER_PROBLEM}
+
+own_sources
+must "page" "the release binary carries it" scripts/page.sh build
+must "release binary" "what the end-to-end and browser tests start" scripts/release.sh binary
+must "tests" "compiled once for all stages" cargo test "${BUILD[@]}" --no-run
+export FRESHET_BIN=$FRESHET_ROOT/target/release/freshet
+
+stage "unit" "freshet_wire freshet freshet_frontend" --lib --bins
+stage "documentation" "" --doc
+# Each program in tests/ is a stage: cargo has just listed them as "Executable tests/NAME.rs (…/NAME-0123456789abcdef)".
+for name in $(sed -n 's/^ *Executable tests.*(.*\/\(.*\)-[0-9a-f]*)$/\1/p' "$LOGS/tests.log" | sort -u); do
+  case $name in
+    browser*)
+      if [ -n "$browser_problem" ]; then
+        not_run "$name" "$browser_problem"
+        continue
+      fi
+      ;;
+  esac
+  stage "end to end" "$name" --test "$name"
+done
+summary
+[ "$FAILED" -eq 0 ]
