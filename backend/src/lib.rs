@@ -1,1 +1,97 @@
-//! Freshet back end.
+//! Freshet's back end: the same events by REST polling and by WebSocket streaming.
+//!
+//! Data flows one way, and a module imports only what stands to its left:
+//!
+//! ```text
+//! source ──▶ tail ──▶ delivery/{poll,stream} ──▶ server ──▶ network
+//!              ▲           │
+//! observe ─────┘           └─ readers, connection: what each reader was given, and what it cost
+//! settings reach every stage by a watch channel; config is fixed at the start
+//! ```
+//!
+//! - [`source`] samples this machine and generates the synthetic workload;
+//! - [`tail`] holds the recent events of every topic, each encoded once, bounded by bytes;
+//! - [`delivery`] has every route: both deliveries read the tail through the same [`tail::Reading`];
+//! - [`readers`] counts, by reader, what was delivered, at the socket and in CPU time.
+
+pub mod config;
+mod connection;
+pub mod delivery;
+mod encode;
+pub mod error;
+pub mod node;
+mod observe;
+pub mod readers;
+mod server;
+pub mod settings;
+pub mod source;
+pub mod tail;
+pub mod time;
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use freshet_wire::Settings;
+use sysinfo::System;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::{Config, ConfigError};
+use crate::delivery::Service;
+use crate::node::{Node, NodeError};
+use crate::readers::Readers;
+use crate::settings::Store;
+use crate::source::Sources;
+use crate::tail::Tail;
+use crate::time::now_us;
+
+/// Why the back end cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the back end on this listener until `shutdown` resolves, and then ends it in order: readers get a close
+/// frame, sources stop, open requests are answered.
+pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    config.check(listener.local_addr()?)?;
+    let node = Node::open(&config.data, config.node_id.as_deref())?;
+    let host: Arc<str> = Arc::from(System::host_name().unwrap_or_else(|_| "localhost".to_owned()));
+    let (stop, stopping) = watch::channel(false);
+
+    let service = Arc::new(Service {
+        node: node.id.clone(),
+        host: host.to_string(),
+        tail: Tail::new(config.limits.window_bytes),
+        settings: Store::new(Settings::default(), now_us()),
+        readers: Readers::new(config.limits.readers),
+        stopping: stopping.clone(),
+        config,
+    });
+    let sources = Sources::start(&service.tail, &host, &service.settings.current().settings)?;
+    let work = [
+        tokio::spawn(sources.follow(service.settings.watch(), stopping.clone())),
+        tokio::spawn(observe::settings(Arc::clone(&service))),
+        tokio::spawn(observe::deliveries(Arc::clone(&service))),
+    ];
+
+    let router = delivery::router(Arc::clone(&service));
+    let limits = service.config.limits.clone();
+    let serving = server::serve(listener, router, &limits, stopping);
+    let asked = async {
+        shutdown.await;
+        // Every receiver may be gone already; then there is nobody to tell.
+        let _ = stop.send(true);
+    };
+    tokio::join!(serving, asked);
+    for task in work {
+        let _ = task.await;
+    }
+    Ok(())
+}

@@ -1,1 +1,97 @@
-fn main() {}
+//! The program: arguments, logging, configuration, bind, run.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use freshet::config::{Config, Limits};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Measures on your own machine what polling costs and what streaming buys.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API, and the page where the binary carries it.
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Where to listen; anything but a loopback address needs --admin-token.
+    #[arg(
+        long,
+        env = "FRESHET_LISTEN",
+        default_value = "127.0.0.1:3000",
+        value_name = "ADDRESS:PORT"
+    )]
+    listen: SocketAddr,
+    /// The folder for what must survive the process.
+    #[arg(long, env = "FRESHET_DATA", default_value = "freshet-data", value_name = "DIR")]
+    data: PathBuf,
+    /// The name of this node; by default one that is kept in the data folder.
+    #[arg(long, env = "FRESHET_NODE_ID", value_name = "NAME")]
+    node_id: Option<String>,
+    /// Another origin whose pages may call this service (repeat for more).
+    #[arg(long, env = "FRESHET_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// A name under which the service may be addressed, beside the loopback ones (repeat for more).
+    #[arg(long, env = "FRESHET_ALLOW_HOST", value_delimiter = ',', value_name = "NAME")]
+    allow_host: Vec<String>,
+    /// Asked for by everything that changes something. On the command line others can see it: prefer the environment.
+    #[arg(long, env = "FRESHET_ADMIN_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    admin_token: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("FRESHET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let Command::Serve(arguments) = Arguments::parse().command;
+    match serve(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("freshet: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(arguments: Serve) -> Result<(), Box<dyn std::error::Error>> {
+    let config = Config {
+        data: arguments.data,
+        node_id: arguments.node_id,
+        allow_origins: arguments.allow_origin,
+        allow_hosts: arguments.allow_host,
+        admin_token: arguments.admin_token,
+        limits: Limits::default(),
+    };
+    config.check(arguments.listen)?;
+    let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
+        format!(
+            "cannot listen on {}: {error}; --listen names another address",
+            arguments.listen
+        )
+    })?;
+    tracing::info!("listening on http://{}", listener.local_addr()?);
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let shutdown = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("asked to stop");
+    };
+    Ok(freshet::run(listener, config, shutdown).await?)
+}

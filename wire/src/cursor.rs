@@ -52,7 +52,10 @@ impl Cursor {
 
     /// The cursor of a topic with a single partition.
     pub fn single(epoch: Epoch, next: u64) -> Self {
-        Self { epoch, next: vec![next] }
+        Self {
+            epoch,
+            next: vec![next],
+        }
     }
 }
 
@@ -76,13 +79,20 @@ impl FromStr for Cursor {
             }
             next.push(parse_offset(part).ok_or(CursorError)?);
         }
-        if next.is_empty() { Err(CursorError) } else { Ok(Self { epoch, next }) }
+        if next.is_empty() {
+            Err(CursorError)
+        } else {
+            Ok(Self { epoch, next })
+        }
     }
 }
 
 /// Digits only: `u64::from_str` would also take `+7`, and one position has one text.
 pub(crate) fn parse_offset(text: &str) -> Option<u64> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// The text is not a cursor.
@@ -150,7 +160,15 @@ mod tests {
 
     #[test]
     fn what_is_not_a_cursor_is_refused() {
-        for text in ["", "-", "0123456789ab", "0123456789ab-", "0123456789AB-1", "0123456789ab-+1", "0123456789ab-1--2"] {
+        for text in [
+            "",
+            "-",
+            "0123456789ab",
+            "0123456789ab-",
+            "0123456789AB-1",
+            "0123456789ab-+1",
+            "0123456789ab-1--2",
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{text:?}");
         }
     }

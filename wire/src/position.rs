@@ -46,7 +46,10 @@ impl FromStr for Position {
                 .split_once(':')
                 .and_then(|(partition, offset)| {
                     let partition = u32::try_from(parse_offset(partition)?).ok()?;
-                    Some(Self::Offset { partition, offset: parse_offset(offset)? })
+                    Some(Self::Offset {
+                        partition,
+                        offset: parse_offset(offset)?,
+                    })
                 })
                 .ok_or(PositionError::Offset),
             Some(_) => Err(PositionError::Unknown),
@@ -84,7 +87,10 @@ impl FromStr for From {
             None => (text, None),
         };
         check_topic_name(topic)?;
-        Ok(Self { topic: topic.to_owned(), position })
+        Ok(Self {
+            topic: topic.to_owned(),
+            position,
+        })
     }
 }
 

@@ -35,7 +35,13 @@ pub struct Source {
 
 impl Default for Source {
     fn default() -> Self {
-        Self { cpu_hz: 10.0, network_hz: 5.0, memory_hz: 2.0, disk_hz: 1.0, processes_hz: 1.0 }
+        Self {
+            cpu_hz: 10.0,
+            network_hz: 5.0,
+            memory_hz: 2.0,
+            disk_hz: 1.0,
+            processes_hz: 1.0,
+        }
     }
 }
 
@@ -55,7 +61,12 @@ pub struct Workload {
 
 impl Default for Workload {
     fn default() -> Self {
-        Self { rate_hz: 0.0, shape: Shape::Steady, burst_events: 50, payload_bytes: 128 }
+        Self {
+            rate_hz: 0.0,
+            shape: Shape::Steady,
+            burst_events: 50,
+            payload_bytes: 128,
+        }
     }
 }
 

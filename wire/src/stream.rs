@@ -12,10 +12,16 @@ use crate::{Cursor, Event, Gap, Problem};
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientMessage {
     /// Adds topics, each as `TOPIC[@POSITION]`; one that is subscribed already moves to the new position.
-    Subscribe { from: Vec<String> },
-    Unsubscribe { topics: Vec<String> },
+    Subscribe {
+        from: Vec<String>,
+    },
+    Unsubscribe {
+        topics: Vec<String>,
+    },
     /// A clock probe; `t0_us` comes back as it was sent.
-    Ping { t0_us: i64 },
+    Ping {
+        t0_us: i64,
+    },
 }
 
 /// What the server says.
@@ -121,7 +127,11 @@ mod tests {
 
     #[test]
     fn every_message_of_the_server_reads_back_under_its_type() {
-        let pong = Pong { t0_us: 1, t1_us: 2, t2_us: 3 };
+        let pong = Pong {
+            t0_us: 1,
+            t1_us: 2,
+            t2_us: 3,
+        };
         let text = serde_json::to_string(&ServerMessage::Pong(pong)).unwrap();
         assert_eq!(text, r#"{"type":"pong","t0_us":1,"t1_us":2,"t2_us":3}"#);
         assert!(matches!(ServerMessage::parse(&text), Ok(Some(ServerMessage::Pong(p))) if p == pong));
@@ -131,7 +141,9 @@ mod tests {
     fn events_keep_the_bytes_of_their_data() {
         let event = r#"{"topic":"t","epoch":"0123456789ab","partition":0,"offset":7,"id":"i","produced_us":1,"ingested_us":2,"type":"x","data":{"b": 1.50}}"#;
         let text = format!(r#"{{"next":{{"t":"0123456789ab-8"}},"sent_us":3,"events":[{event}],"type":"events"}}"#);
-        let Ok(Some(ServerMessage::Events(message))) = ServerMessage::parse(&text) else { panic!("not events") };
+        let Ok(Some(ServerMessage::Events(message))) = ServerMessage::parse(&text) else {
+            panic!("not events")
+        };
         assert_eq!(message.events[0].data.get(), r#"{"b": 1.50}"#);
         assert_eq!(serde_json::to_string(&message.events[0]).unwrap(), event);
     }

@@ -1,0 +1,178 @@
+//! Static configuration: what is fixed when the process starts. Imports no capability.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that `run` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where this process keeps what must survive it.
+    pub data: PathBuf,
+    /// The name of this node; without one, the one in the data folder.
+    pub node_id: Option<String>,
+    /// Origins (scheme, host, port) beside the service's own from which a page may call it.
+    pub allow_origins: Vec<String>,
+    /// Names beside the loopback ones under which the service may be addressed.
+    pub allow_hosts: Vec<String>,
+    /// Asked for by everything that changes something, where it is set.
+    pub admin_token: Option<String>,
+    pub limits: Limits,
+}
+
+/// The bounds of what others can make this process do or hold.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of encoded events that each topic holds in memory.
+    pub window_bytes: usize,
+    /// Connections at once, of all kinds.
+    pub connections: usize,
+    /// The head of a request, in bytes.
+    pub header_bytes: usize,
+    /// A request's head must be there this long after its first byte.
+    pub header_timeout: Duration,
+    /// A connection without a request is closed after this.
+    pub idle_timeout: Duration,
+    /// The body of a request, in bytes.
+    pub body_bytes: usize,
+    /// A message from a stream's client, in bytes.
+    pub message_bytes: usize,
+    /// Topics that one poll or one stream may read.
+    pub subscriptions: usize,
+    /// The server pings a stream on which it had nothing to send for this long.
+    pub heartbeat: Duration,
+    /// A stream whose client gave no sign of life for this long is closed.
+    pub silence: Duration,
+    /// A stream whose client takes no byte for this long is closed with 1013.
+    pub stuck: Duration,
+    /// Readers whose figures are kept.
+    pub readers: usize,
+    /// How long open connections have to end when the process is asked to stop.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            window_bytes: 4 << 20,
+            connections: 10_000,
+            header_bytes: 16 << 10,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_bytes: 64 << 10,
+            message_bytes: 64 << 10,
+            subscriptions: 64,
+            heartbeat: Duration::from_secs(5),
+            silence: Duration::from_secs(30),
+            stuck: Duration::from_secs(10),
+            readers: 4096,
+            shutdown: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "--listen {0} can be reached from other machines, so --admin-token (or FRESHET_ADMIN_TOKEN) is needed: without one, anybody there could change settings"
+    )]
+    TokenNeeded(SocketAddr),
+    #[error("--admin-token is shorter than 16 characters")]
+    TokenShort,
+    #[error("--allow-origin {0:?} is not an origin, such as http://127.0.0.1:8080")]
+    Origin(String),
+    #[error("--node-id {0:?}: 1 to 64 letters, digits, '.', '_' and '-'")]
+    NodeId(String),
+}
+
+impl Config {
+    /// Checks what belongs together.
+    pub fn check(&self, listen: SocketAddr) -> Result<(), ConfigError> {
+        match &self.admin_token {
+            None if !is_loopback(listen.ip()) => return Err(ConfigError::TokenNeeded(listen)),
+            Some(token) if token.len() < 16 => return Err(ConfigError::TokenShort),
+            _ => {}
+        }
+        for origin in &self.allow_origins {
+            let uri = origin.parse::<http::Uri>().ok();
+            let path = uri
+                .as_ref()
+                .map(|uri| uri.path_and_query().map_or("/", |path| path.as_str()));
+            let scheme = uri.as_ref().and_then(|uri| uri.scheme_str());
+            if !matches!(scheme, Some("http" | "https")) || path != Some("/") || origin.ends_with('/') {
+                return Err(ConfigError::Origin(origin.clone()));
+            }
+        }
+        match &self.node_id {
+            Some(id) if !is_name(id) => Err(ConfigError::NodeId(id.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// 1 to 64 letters, digits, `.`, `_` and `-`.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Loopback, written as IPv4, IPv6 or IPv4 in IPv6.
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            data: PathBuf::new(),
+            node_id: None,
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+            admin_token: None,
+            limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn an_address_that_others_can_reach_needs_an_admin_token() {
+        let check = |listen: &str, token: Option<&str>| {
+            Config {
+                admin_token: token.map(str::to_owned),
+                ..config()
+            }
+            .check(listen.parse().unwrap())
+        };
+        for open in ["0.0.0.0:3000", "[::]:3000", "192.0.2.1:80", "[::ffff:192.0.2.1]:80"] {
+            assert!(matches!(check(open, None), Err(ConfigError::TokenNeeded(_))), "{open}");
+            assert!(
+                matches!(check(open, Some("short")), Err(ConfigError::TokenShort)),
+                "{open}"
+            );
+            assert!(check(open, Some("a-token-long-enough")).is_ok(), "{open}");
+        }
+        for own in ["127.0.0.1:3000", "127.8.9.1:0", "[::1]:3000", "[::ffff:127.0.0.1]:1"] {
+            assert!(check(own, None).is_ok(), "{own}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_origin_is_refused() {
+        let check = |origin: &str| {
+            Config {
+                allow_origins: vec![origin.to_owned()],
+                ..config()
+            }
+            .check("127.0.0.1:1".parse().unwrap())
+        };
+        assert!(check("http://127.0.0.1:8080").is_ok());
+        for wrong in ["127.0.0.1:8080", "http://x/", "http://x/y", "*", "null", "ftp://x", ""] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+}

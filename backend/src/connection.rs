@@ -1,0 +1,197 @@
+//! One TCP connection: its bytes counted at the socket, its CPU time over the polls of its future, both put
+//! down to the reader whose request it carries.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::readers::Figures;
+use crate::time::{now_us, thread_cpu_ns};
+
+/// RFC 9110, section 15.5.9, as problem+json.
+const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\nconnection: close\r\n\
+content-length: 86\r\n\r\n{\"type\":\"urn:freshet:request-late\",\"title\":\"The request came too slowly\",\"status\":408}";
+
+/// What is known of a connection; requests get it as an extension.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) local: SocketAddr,
+    reader: Mutex<Option<Arc<Figures>>>,
+    /// Bytes of a request arrive before it is known whose they are: first of the next one, then of this one.
+    next_in: AtomicU64,
+    this_in: AtomicU64,
+    streaming: AtomicBool,
+    /// When the first byte of a request came whose head is not complete yet; 0 for none.
+    head_since_us: AtomicI64,
+    head_late: AtomicBool,
+    /// The connection's share of the bound on connections; given back when everybody has let go of it.
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(crate) fn new(local: SocketAddr, slot: OwnedSemaphorePermit) -> Self {
+        Self {
+            local,
+            reader: Mutex::default(),
+            next_in: AtomicU64::new(0),
+            this_in: AtomicU64::new(0),
+            streaming: AtomicBool::new(false),
+            head_since_us: AtomicI64::new(0),
+            head_late: AtomicBool::new(false),
+            _slot: slot,
+        }
+    }
+
+    /// A request's head is there; until it is claimed it belongs to nobody.
+    pub(crate) fn begin_request(&self) {
+        self.head_since_us.store(0, Relaxed);
+        self.this_in.store(self.next_in.swap(0, Relaxed), Relaxed);
+        *self.reader.lock() = None;
+    }
+
+    /// The request, its bytes and its time are this reader's.
+    pub(crate) fn claim(&self, reader: &Arc<Figures>) {
+        reader.counters.requests.fetch_add(1, Relaxed);
+        reader
+            .counters
+            .bytes_in
+            .fetch_add(self.this_in.swap(0, Relaxed), Relaxed);
+        *self.reader.lock() = Some(Arc::clone(reader));
+    }
+
+    /// From now on the connection is a stream of the reader that claimed it.
+    pub(crate) fn stream(&self) {
+        self.streaming.store(true, Relaxed);
+    }
+
+    /// Gives up on a request whose head has been coming in for too long (a slow client, or "slow loris").
+    pub(crate) fn check_head(&self, now_us: i64, most_us: i64) {
+        let since = self.head_since_us.load(Relaxed);
+        if since != 0 && now_us - since > most_us {
+            self.head_late.store(true, Relaxed);
+        }
+    }
+
+    fn read(&self, bytes: usize) {
+        if self.streaming.load(Relaxed) {
+            if let Some(reader) = &*self.reader.lock() {
+                reader.counters.bytes_in.fetch_add(bytes as u64, Relaxed);
+            }
+        } else {
+            self.next_in.fetch_add(bytes as u64, Relaxed);
+            let _ = self.head_since_us.compare_exchange(0, now_us(), Relaxed, Relaxed);
+        }
+    }
+
+    fn wrote(&self, bytes: usize) {
+        if let Some(reader) = &*self.reader.lock() {
+            reader.counters.bytes_out.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
+    fn worked(&self, cpu_ns: u64) {
+        if let Some(reader) = &*self.reader.lock() {
+            reader.counters.cpu_ns.fetch_add(cpu_ns, Relaxed);
+        }
+    }
+}
+
+/// A socket that counts.
+#[derive(Debug)]
+pub(crate) struct CountedStream {
+    tcp: TcpStream,
+    connection: Arc<Connection>,
+}
+
+impl CountedStream {
+    pub(crate) fn new(tcp: TcpStream, connection: Arc<Connection>) -> Self {
+        Self { tcp, connection }
+    }
+}
+
+impl AsyncRead for CountedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.connection.head_late.load(Relaxed) {
+            // Nothing was answered yet, so the socket is free; to hyper the client has hung up.
+            let _ = self.tcp.try_write(LATE);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
+            self.connection.read(bytes);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for CountedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        if let Poll::Ready(Ok(bytes)) = wrote {
+            self.connection.wrote(bytes);
+        }
+        wrote
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(bytes)) = wrote {
+            self.connection.wrote(bytes);
+        }
+        wrote
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A future whose CPU time is put down to the connection's reader.
+    pub(crate) struct Metered<F> {
+        #[pin]
+        future: F,
+        connection: Arc<Connection>,
+    }
+}
+
+impl<F> Metered<F> {
+    pub(crate) fn new(future: F, connection: Arc<Connection>) -> Self {
+        Self { future, connection }
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let before = thread_cpu_ns();
+        let output = this.future.poll(cx);
+        this.connection.worked(thread_cpu_ns().saturating_sub(before));
+        output
+    }
+}

@@ -1,0 +1,88 @@
+//! How events leave: every route in one place.
+
+mod admin;
+mod clock;
+mod guard;
+mod metrics;
+mod openapi;
+mod page;
+mod poll;
+mod probe;
+mod query;
+mod settings;
+mod stream;
+mod topics;
+mod websocket;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tokio::sync::watch;
+
+pub(crate) use topics::describe as describe_topics;
+
+use crate::config::Config;
+use crate::readers::Readers;
+use crate::settings::Store;
+use crate::tail::Tail;
+
+/// What the deliveries read.
+#[derive(Debug)]
+pub struct Service {
+    pub config: Config,
+    /// This node's name, and its machine's.
+    pub node: String,
+    pub host: String,
+    pub tail: Tail,
+    pub settings: Store,
+    pub readers: Readers,
+    /// True when the process has been asked to stop.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Service {
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Resolves when the process has been asked to stop.
+    async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // A sender that is gone has stopped too.
+        let _ = stopping.wait_for(|&stopping| stopping).await;
+    }
+}
+
+/// Every route.
+pub fn router(service: Arc<Service>) -> Router {
+    let changes = Router::new()
+        .route("/settings", get(settings::read).patch(settings::patch))
+        .layer(from_fn_with_state(Arc::clone(&service), admin::check));
+    let api = Router::new()
+        .route("/events", get(poll::events))
+        .route("/stream", get(stream::upgrade))
+        .route("/topics", get(topics::list))
+        .route("/clock", get(clock::probe))
+        .route("/openapi.json", get(openapi::document))
+        .merge(probes())
+        .merge(changes);
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(probes())
+        .fallback(page::serve)
+        .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(DefaultBodyLimit::max(service.config.limits.body_bytes))
+        .layer(from_fn_with_state(Arc::clone(&service), guard::check))
+        .layer(from_fn(guard::headers))
+        .with_state(service)
+}
+
+fn probes() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/metrics", get(metrics::scrape))
+        .route("/livez", get(probe::live))
+        .route("/readyz", get(probe::ready))
+}

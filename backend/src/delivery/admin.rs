@@ -1,0 +1,28 @@
+//! What changes something needs the admin token, where one is set.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{Method, header};
+use subtle::ConstantTimeEq;
+
+use super::Service;
+use crate::error::Error;
+
+pub(super) async fn check(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if let (Some(token), false) = (&service.config.admin_token, reads) {
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .map_or(&b""[..], |value| value.as_bytes());
+        let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+        // The time of the comparison tells nothing of the token but its length.
+        if !bool::from(given.ct_eq(token.as_bytes())) {
+            return Error::token_needed().into_response();
+        }
+    }
+    next.run(request).await
+}

@@ -1,0 +1,123 @@
+//! `GET /metrics`: OpenMetrics text. No label carries an address or a reader's name.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use freshet_wire::{LaneKind, Topic};
+use http::header;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::{Service, topics};
+use crate::readers::Counters;
+use crate::time::{now_us, process_cpu_ns};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Counters and gauges of this process, as OpenMetrics text.
+#[utoipa::path(get, path = "/api/v1/metrics", tag = "service", responses((status = 200, body = String)))]
+pub(super) async fn scrape(State(service): State<Arc<Service>>) -> Response {
+    let mut registry = Registry::with_prefix("freshet");
+    registry.register_collector(Box::new(Reading(service)));
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        // Writing to a string does not fail.
+        Err(fmt::Error) => http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Reads the figures where they are kept, when asked: there is no second set of counters.
+#[derive(Debug)]
+struct Reading(Arc<Service>);
+
+type OfLane = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
+
+const OF_LANE: [OfLane; 9] = [
+    ("requests", "HTTP requests, WebSocket handshakes among them", |c| {
+        &c.requests
+    }),
+    ("empty_polls", "polls that brought no event", |c| &c.empty),
+    ("frames", "WebSocket messages to readers", |c| &c.frames),
+    ("events_delivered", "events delivered", |c| &c.events),
+    (
+        "received_bytes",
+        "bytes received at the sockets, headers and frames included",
+        |c| &c.bytes_in,
+    ),
+    (
+        "sent_bytes",
+        "bytes sent at the sockets, headers and frames included",
+        |c| &c.bytes_out,
+    ),
+    ("events_missed", "events that were told to readers as a gap", |c| {
+        &c.missed
+    }),
+    ("unknown_gaps", "gaps told whose number of events is unknown", |c| {
+        &c.unknown_gaps
+    }),
+    (
+        "values_superseded",
+        "values of state topics that a newer one replaced",
+        |c| &c.superseded,
+    ),
+];
+
+const LANES: [(LaneKind, &str); 2] = [(LaneKind::Poll, "poll"), (LaneKind::Stream, "stream")];
+
+impl Collector for Reading {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let now_us = now_us();
+        let lanes = LANES.map(|(lane, name)| (name, self.0.readers.totals(lane, now_us)));
+        for (name, help, counter) in OF_LANE {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (lane, (counters, _)) in &lanes {
+                let value = ConstCounter::new(counter(counters).load(Relaxed));
+                value.encode(family.encode_family(&[("lane", *lane)])?)?;
+            }
+        }
+        let help = "thread CPU time over the polls of the readers' connections";
+        let mut family = encoder.encode_descriptor("delivery_cpu_seconds", help, None, MetricType::Counter)?;
+        for (lane, (counters, _)) in &lanes {
+            let value = ConstCounter::new(counters.cpu_ns.load(Relaxed) as f64 / 1e9);
+            value.encode(family.encode_family(&[("lane", *lane)])?)?;
+        }
+        let mut family = encoder.encode_descriptor("readers", "active readers", None, MetricType::Gauge)?;
+        for (lane, (_, active)) in &lanes {
+            let value = ConstGauge::new(i64::try_from(*active).unwrap_or(i64::MAX));
+            value.encode(family.encode_family(&[("lane", *lane)])?)?;
+        }
+        let help = "CPU time of the process: sources, tail and deliveries";
+        let family = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
+        ConstCounter::new(process_cpu_ns() as f64 / 1e9).encode(family)?;
+
+        let topics = topics::describe(&self.0, now_us);
+        let appended = |topic: &Topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|partition| partition.next_offset)
+                .sum::<u64>()
+        };
+        let mut family =
+            encoder.encode_descriptor("topic_events", "events appended to a topic", None, MetricType::Counter)?;
+        for topic in &topics {
+            ConstCounter::new(appended(topic)).encode(family.encode_family(&[("topic", &*topic.name)])?)?;
+        }
+        let help = "bytes of encoded events that are held of a topic";
+        let mut family = encoder.encode_descriptor("topic_window_bytes", help, None, MetricType::Gauge)?;
+        for topic in &topics {
+            let value = ConstGauge::new(i64::try_from(topic.window.bytes).unwrap_or(i64::MAX));
+            value.encode(family.encode_family(&[("topic", &*topic.name)])?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! `GET /openapi.json`: the REST routes, described from the types that serve them.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use super::{clock, poll, probe, settings, stream, topics};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Freshet",
+        description = "The same events by REST polling and by WebSocket streaming."
+    ),
+    paths(
+        clock::probe,
+        poll::events,
+        probe::live,
+        probe::ready,
+        settings::patch,
+        settings::read,
+        stream::upgrade,
+        super::metrics::scrape,
+        topics::list,
+    )
+)]
+struct Document;
+
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}

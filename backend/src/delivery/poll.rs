@@ -1,0 +1,161 @@
+//! `GET /events`: polling, and long polling with `wait`.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use freshet_wire::{From, LaneKind};
+use http::{HeaderMap, StatusCode, header};
+
+use super::{Service, query};
+use crate::connection::Connection;
+use crate::encode;
+use crate::error::Error;
+use crate::tail::{Batch, Budget, Reading, Watch};
+use crate::time::now_us;
+
+/// The most events that one page may carry.
+pub(super) const MOST_EVENTS: u64 = 5000;
+const DEFAULT_EVENTS: u64 = 500;
+/// The most bytes of events that one page carries, but for a single larger event.
+const PAGE_BYTES: usize = 4 << 20;
+const MOST_WAIT_S: u64 = 60;
+
+#[derive(Debug, Default)]
+struct Query {
+    from: Vec<From>,
+    limit: u64,
+    wait_s: u64,
+    reader: Option<String>,
+}
+
+impl Query {
+    fn parse(text: Option<&str>, subscriptions: usize) -> Result<Self, Error> {
+        let mut parsed = Self {
+            limit: DEFAULT_EVENTS,
+            ..Self::default()
+        };
+        for (name, value) in query::pairs(text) {
+            match &*name {
+                "from" => parsed.from.push(query::from(&value, parsed.from.len(), subscriptions)?),
+                "limit" => parsed.limit = query::number("limit", &value, 1, MOST_EVENTS)?,
+                "wait" => parsed.wait_s = query::number("wait", &value, 0, MOST_WAIT_S)?,
+                "reader" => parsed.reader = Some(query::reader(value)?),
+                name => return Err(query::unknown(name)),
+            }
+        }
+        if parsed.from.is_empty() {
+            return Err(Error::parameter(
+                "from",
+                "from=TOPIC[@POSITION] says what to read, and may be repeated",
+            ));
+        }
+        Ok(parsed)
+    }
+}
+
+/// Events after each position. The validator of a page is its `next`: a reader that sends it back with the poll
+/// that begins there is told 304 when nothing came.
+#[utoipa::path(get, path = "/api/v1/events", tag = "deliveries",
+    params(
+        ("from" = Vec<String>, Query, description = "TOPIC[@POSITION], repeated. A position is a cursor from `next`, `earliest`, `latest`, `offset:PARTITION:N` or `time:US`; without one, the newest event only"),
+        ("limit" = Option<u32>, Query, description = "the most events over all topics, 1 to 5000 (500)"),
+        ("wait" = Option<u32>, Query, description = "seconds to wait for an event, 0 to 60 (0): a long poll"),
+        ("reader" = Option<String>, Query, description = "the name under which this reader's figures are counted"),
+    ),
+    responses((status = 200, body = freshet_wire::Page<'static>), (status = 304, description = "nothing new since the page with this ETag"),
+        (status = 400, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 404, body = freshet_wire::Problem, content_type = "application/problem+json")))]
+pub(super) async fn events(
+    State(service): State<Arc<Service>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    RawQuery(text): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let query = Query::parse(text.as_deref(), service.config.limits.subscriptions)?;
+    let figures = service.readers.seen(query.reader.as_deref(), LaneKind::Poll, now_us());
+    connection.claim(&figures);
+    let mut reading = Reading::find(&service.tail, &query.from)?;
+    let budget = Budget {
+        events: query.limit as usize,
+        bytes: PAGE_BYTES,
+    };
+    let mut batch = reading.read(budget);
+    if batch.is_empty() && query.wait_s > 0 {
+        batch = wait(&service, &mut reading, budget, Duration::from_secs(query.wait_s)).await;
+    }
+
+    figures.counters.gaps(&batch.gaps);
+    figures.counters.events.fetch_add(batch.events.len() as u64, Relaxed);
+    if batch.events.is_empty() {
+        figures.counters.empty.fetch_add(1, Relaxed);
+    }
+    let etag = validator(&reading);
+    // A gap must be told, so it is never "not modified".
+    if batch.is_empty() && matches(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::ETAG, &*etag)];
+    Ok((headers, Body::from(encode_page(&batch, &reading))).into_response())
+}
+
+async fn wait(service: &Service, reading: &mut Reading, budget: Budget, wait: Duration) -> Batch {
+    let mut watch = Watch::default();
+    for place in reading.places() {
+        watch.add(place.topic());
+    }
+    let arrives = async {
+        loop {
+            watch.changed().await;
+            let batch = reading.read(budget);
+            if !batch.is_empty() {
+                break batch;
+            }
+        }
+    };
+    tokio::select! {
+        batch = arrives => batch,
+        () = tokio::time::sleep(wait) => Batch::default(),
+        // An open long poll must not hold up the end.
+        () = service.stopped() => Batch::default(),
+    }
+}
+
+fn validator(reading: &Reading) -> String {
+    let mut hasher = DefaultHasher::new();
+    reading.next().hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+/// RFC 9110, section 13.1.2, with its weak comparison.
+fn matches(headers: &HeaderMap, etag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == etag || tag == "*")
+}
+
+fn encode_page(batch: &Batch, reading: &Reading) -> Bytes {
+    let size: usize = batch.events.iter().map(|event| event.len() + 1).sum();
+    let mut page = BytesMut::with_capacity(size + 256);
+    page.extend_from_slice(b"{\"events\":[");
+    encode::join(&mut page, &batch.events);
+    page.extend_from_slice(b"],\"next\":");
+    encode::json(&mut page, &reading.next());
+    page.extend_from_slice(b",\"gaps\":");
+    encode::json(&mut page, &batch.gaps);
+    page.extend_from_slice(b",\"more\":");
+    encode::json(&mut page, &batch.more);
+    page.extend_from_slice(b",\"sent_us\":");
+    encode::json(&mut page, &now_us());
+    page.extend_from_slice(b"}");
+    page.freeze()
+}

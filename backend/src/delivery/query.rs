@@ -1,0 +1,50 @@
+//! The query of a request: every parameter known, every value within its bounds, or a clear refusal.
+
+use std::borrow::Cow;
+
+use freshet_wire::From;
+
+use crate::config::is_name;
+use crate::error::Error;
+
+/// Takes the parameters one by one; what is not expected is refused by name.
+pub(super) fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+}
+
+pub(super) fn unknown(name: &str) -> Error {
+    Error::parameter(name.to_owned(), format!("there is no parameter {name:?} here"))
+}
+
+/// A whole number from `least` to `most`.
+pub(super) fn number(field: &'static str, text: &str, least: u64, most: u64) -> Result<u64, Error> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(Error::parameter(
+            field,
+            format!("{field} takes a whole number from {least} to {most}"),
+        )),
+    }
+}
+
+/// `TOPIC[@POSITION]`; `so_far` is how many there were before it.
+pub(super) fn from(text: &str, so_far: usize, most: usize) -> Result<From, Error> {
+    if so_far >= most {
+        return Err(Error::parameter(
+            "from",
+            format!("at most {most} topics can be read at once"),
+        ));
+    }
+    Ok(text.parse::<From>()?)
+}
+
+/// The name under which a reader wants its figures counted.
+pub(super) fn reader(text: Cow<'_, str>) -> Result<String, Error> {
+    if is_name(&text) {
+        return Ok(text.into_owned());
+    }
+    Err(Error::parameter(
+        "reader",
+        "reader takes 1 to 64 letters, digits, '.', '_' and '-'",
+    ))
+}

@@ -1,0 +1,336 @@
+//! `GET /stream`: the WebSocket stream.
+//!
+//! A connection holds no queue: it holds places in the topics, and reads on from there whenever its socket
+//! takes more. What is ready together goes out together; what falls out of a topic's window before it was
+//! read is told as a gap.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, Request, State};
+use axum::response::Response;
+use bytes::BytesMut;
+use freshet_wire::{ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, ServerMessage, StreamProblem};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::websocket::{CloseCode, Incoming, Socket, handshake};
+use super::{Service, guard, query};
+use crate::connection::{Connection, Metered};
+use crate::encode;
+use crate::error::Error;
+use crate::readers::Figures;
+use crate::tail::{Batch, Budget, Place, Reading, Watch};
+use crate::time::now_us;
+
+/// What one message carries at most, but for a single larger event.
+const MESSAGE: Budget = Budget {
+    events: 1000,
+    bytes: 64 << 10,
+};
+/// Messages that make no sense, until the connection is closed for it.
+const MOST_MISTAKES: u32 = 32;
+/// How often a reader that takes nothing is looked at.
+const STUCK_LOOK: Duration = Duration::from_secs(1);
+
+/// The handshake; the connection goes on as a stream.
+#[utoipa::path(get, path = "/api/v1/stream", tag = "deliveries",
+    params(("reader" = Option<String>, Query, description = "the name under which this reader's figures are counted")),
+    responses((status = 101, description = "a WebSocket without subprotocol; the server's first message is `hello`"),
+        (status = 426, body = freshet_wire::Problem, content_type = "application/problem+json")))]
+pub(super) async fn upgrade(
+    State(service): State<Arc<Service>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    RawQuery(text): RawQuery,
+    mut request: Request,
+) -> Result<Response, Error> {
+    let mut reader = None;
+    for (name, value) in query::pairs(text.as_deref()) {
+        match &*name {
+            "reader" => reader = Some(query::reader(value)?),
+            name => return Err(query::unknown(name)),
+        }
+    }
+    let response: Response<Body> = handshake(request.headers())?;
+    let upgrade = request
+        .extensions_mut()
+        .remove()
+        .ok_or_else(|| Error::upgrade_needed("this connection cannot become a WebSocket", "Upgrade"))?;
+    if service.is_stopping() {
+        return Err(Error::busy("the service is about to stop"));
+    }
+    let figures = service.readers.seen(reader.as_deref(), LaneKind::Stream, now_us());
+    connection.claim(&figures);
+    let proxied = guard::is_proxied(request.headers(), connection.local.port());
+    let metered = Arc::clone(&connection);
+    tokio::spawn(Metered::new(
+        async move {
+            let Some(socket) = Socket::open(upgrade, service.config.limits.message_bytes).await else {
+                return;
+            };
+            connection.stream();
+            let _connected = figures.connect();
+            let session = Session {
+                service,
+                figures,
+                socket,
+                reading: Reading::default(),
+                watch: Watch::default(),
+                heard: Instant::now(),
+                sent: Instant::now(),
+                mistakes: 0,
+            };
+            session.run(proxied).await;
+        },
+        metered,
+    ));
+    Ok(response)
+}
+
+struct Session {
+    service: Arc<Service>,
+    figures: Arc<Figures>,
+    socket: Socket,
+    reading: Reading,
+    watch: Watch,
+    heard: Instant,
+    sent: Instant,
+    mistakes: u32,
+}
+
+/// Why a stream ends.
+enum End {
+    Gone,
+    Close(CloseCode, &'static str),
+}
+
+impl Session {
+    async fn run(mut self, proxied: bool) {
+        let end = match self.serve(proxied).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        // The places are given up before the goodbye, which may take a moment.
+        drop(self.watch);
+        if let End::Close(code, reason) = end {
+            self.socket.close(code, reason).await;
+        }
+    }
+
+    async fn serve(&mut self, proxied: bool) -> Result<std::convert::Infallible, End> {
+        self.say(&ServerMessage::Hello(self.hello(proxied))).await?;
+        let limits = &self.service.config.limits;
+        let (heartbeat, silence) = (limits.heartbeat, limits.silence);
+        let mut beat = interval(heartbeat / 2);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let service = Arc::clone(&self.service);
+        let mut stopped = std::pin::pin!(service.stopped());
+        loop {
+            tokio::select! {
+                incoming = self.socket.next() => {
+                    self.heard = Instant::now();
+                    self.take(incoming).await?;
+                }
+                () = self.watch.changed() => self.deliver().await?,
+                _ = beat.tick() => {
+                    if self.heard.elapsed() > silence {
+                        return Err(End::Close(CloseCode::Policy, "no sign of life"));
+                    }
+                    if self.sent.elapsed() >= heartbeat {
+                        self.sent = Instant::now();
+                        if !self.socket.ping().await {
+                            return Err(End::Gone);
+                        }
+                    }
+                }
+                () = stopped.as_mut() => {
+                    return Err(End::Close(CloseCode::Away, "the service stops; come back"));
+                }
+            }
+        }
+    }
+
+    fn hello(&self, proxied: bool) -> Hello {
+        let limits = &self.service.config.limits;
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.service.node.clone(),
+            host: self.service.host.clone(),
+            reader: self.figures.id().to_owned(),
+            proxied,
+            limits: Limits {
+                message_bytes: count(limits.message_bytes),
+                subscriptions: count(limits.subscriptions),
+                heartbeat_ms: u32::try_from(limits.heartbeat.as_millis()).unwrap_or(u32::MAX),
+                queue_bytes: count(self.service.tail.window_bytes()),
+            },
+        }
+    }
+
+    async fn take(&mut self, incoming: Incoming) -> Result<(), End> {
+        let received_us = now_us();
+        let text = match incoming {
+            Incoming::Text(text) => text,
+            Incoming::Sign => return Ok(()),
+            Incoming::Gone => return Err(End::Gone),
+            Incoming::Wrong(code, reason) => return Err(End::Close(code, reason)),
+        };
+        let done = match serde_json::from_str(&text) {
+            Ok(ClientMessage::Ping { t0_us }) => {
+                let pong = Pong {
+                    t0_us,
+                    t1_us: received_us,
+                    t2_us: now_us(),
+                };
+                return self.say(&ServerMessage::Pong(pong)).await;
+            }
+            Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from),
+            Ok(ClientMessage::Unsubscribe { topics }) => self.unsubscribe(&topics),
+            Err(error) => Err(Error::message(error.to_string())),
+        };
+        let Err(error) = done else { return Ok(()) };
+        self.mistakes += 1;
+        let closing = self.mistakes >= MOST_MISTAKES;
+        self.say(&ServerMessage::Problem(StreamProblem {
+            problem: error.problem(),
+            closing,
+        }))
+        .await?;
+        if closing {
+            Err(End::Close(CloseCode::Policy, "too many messages that make no sense"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Applies a subscription whole or not at all.
+    fn subscribe(&mut self, from: &[String]) -> Result<(), Error> {
+        let most = self.service.config.limits.subscriptions;
+        let mut places: Vec<Place> = Vec::new();
+        let mut added = 0;
+        for text in from {
+            let from = query::from(text, self.reading.places().len() + added, most)?;
+            let known = self.reading.place(&from.topic).is_some();
+            if places.iter().any(|place| **place.topic().name() == *from.topic) {
+                return Err(Error::parameter(
+                    "from",
+                    format!("topic {:?} is asked for twice", from.topic),
+                ));
+            }
+            places.push(Place::find(&self.service.tail, &from)?);
+            added += usize::from(!known);
+        }
+        for place in places {
+            self.watch.add(place.topic());
+            self.reading.set(place);
+        }
+        // Where the reader begins is told at once, also when nothing is to be read yet.
+        self.watch.wake();
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, topics: &[String]) -> Result<(), Error> {
+        if let Some(unknown) = topics.iter().find(|topic| self.reading.place(topic).is_none()) {
+            return Err(Error::parameter(
+                "topics",
+                format!("there is no subscription to {unknown:?}"),
+            ));
+        }
+        for topic in topics {
+            self.reading.remove(topic);
+            self.watch.remove(topic);
+        }
+        Ok(())
+    }
+
+    /// Reads on until the end of the topics, as fast as the socket takes it.
+    async fn deliver(&mut self) -> Result<(), End> {
+        loop {
+            let batch = self.reading.read(MESSAGE);
+            let moved = self.reading.moved();
+            if batch.is_empty() && moved.is_empty() {
+                return Ok(());
+            }
+            let message = encode_events(&batch, &moved);
+            self.figures.counters.gaps(&batch.gaps);
+            self.figures
+                .counters
+                .events
+                .fetch_add(batch.events.len() as u64, Relaxed);
+            let more = batch.more;
+            for gap in batch.gaps {
+                self.feed(&ServerMessage::Gap(gap)).await?;
+            }
+            self.feed_encoded(message).await?;
+            self.flush().await?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+        self.feed(message).await?;
+        self.flush().await
+    }
+
+    async fn feed(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+        let mut text = BytesMut::new();
+        encode::json(&mut text, message);
+        self.feed_encoded(text).await
+    }
+
+    async fn feed_encoded(&mut self, text: BytesMut) -> Result<(), End> {
+        self.figures.counters.frames.fetch_add(1, Relaxed);
+        if self.socket.feed(text).await {
+            Ok(())
+        } else {
+            Err(End::Gone)
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        self.sent = Instant::now();
+        loop {
+            match tokio::time::timeout(STUCK_LOOK, self.socket.flush()).await {
+                Ok(true) => break,
+                Ok(false) => return Err(End::Gone),
+                Err(_) if self.sent.elapsed() >= self.service.config.limits.stuck => {
+                    return Err(End::Close(
+                        CloseCode::Again,
+                        "the reader takes nothing; come back with your cursors",
+                    ));
+                }
+                Err(_) => self.tell_lag(),
+            }
+        }
+        if self.figures.queue_events.load(Relaxed) > 0 {
+            self.tell_lag();
+        }
+        Ok(())
+    }
+
+    fn tell_lag(&self) {
+        let (events, bytes) = self.reading.lag();
+        self.figures.queue_events.store(events, Relaxed);
+        self.figures.queue_bytes.store(bytes, Relaxed);
+    }
+}
+
+fn encode_events(batch: &Batch, next: &BTreeMap<&str, Cursor>) -> BytesMut {
+    let size: usize = batch.events.iter().map(|event| event.len() + 1).sum();
+    let mut text = BytesMut::with_capacity(size + 128);
+    text.extend_from_slice(b"{\"type\":\"events\",\"events\":[");
+    encode::join(&mut text, &batch.events);
+    text.extend_from_slice(b"],\"next\":");
+    encode::json(&mut text, next);
+    text.extend_from_slice(b",\"sent_us\":");
+    encode::json(&mut text, &now_us());
+    text.extend_from_slice(b"}");
+    text
+}

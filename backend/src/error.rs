@@ -1,0 +1,218 @@
+//! The one place where errors become `application/problem+json` (RFC 9457).
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use freshet_wire::{PositionError, Problem};
+use http::{HeaderValue, StatusCode, header};
+
+use crate::settings::SettingsError;
+use crate::tail::ReadError;
+
+/// What a request can fail with. The field is the parameter, header or member at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    field: Option<Cow<'static, str>>,
+    retry_after_s: Option<u32>,
+}
+
+impl Error {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            title,
+            detail: detail.into(),
+            field: None,
+            retry_after_s: None,
+        }
+    }
+
+    fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// A parameter is wrong: which, and what would be right.
+    pub(crate) fn parameter(field: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "urn:freshet:invalid-parameter",
+            "A parameter is not valid",
+            detail,
+        )
+        .at(field)
+    }
+
+    pub(crate) fn message(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "urn:freshet:invalid-message",
+            "The message is not valid",
+            detail,
+        )
+    }
+
+    pub(crate) fn not_found(path: &str) -> Self {
+        let detail = format!("there is nothing at {path}; /api/v1/openapi.json lists the routes");
+        Self::new(StatusCode::NOT_FOUND, "urn:freshet:not-found", "Not found", detail)
+    }
+
+    pub(crate) fn method_not_allowed(method: &http::Method, path: &str) -> Self {
+        let detail = format!("{path} does not take {method}");
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "urn:freshet:method-not-allowed",
+            "Method not allowed",
+            detail,
+        )
+    }
+
+    pub(crate) fn host(host: &str) -> Self {
+        let detail =
+            format!("this service does not answer as {host:?}; --allow-host adds a name beside the loopback ones");
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "urn:freshet:host-refused",
+            "Host refused",
+            detail,
+        )
+        .at("Host")
+    }
+
+    pub(crate) fn origin(origin: &str) -> Self {
+        let detail = format!("pages of {origin:?} may not call this service; --allow-origin adds an origin");
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "urn:freshet:origin-refused",
+            "Origin refused",
+            detail,
+        )
+        .at("Origin")
+    }
+
+    pub(crate) fn token_needed() -> Self {
+        let detail = "this needs the admin token, as `Authorization: Bearer TOKEN`";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "urn:freshet:token-needed",
+            "Admin token needed",
+            detail,
+        )
+        .at("Authorization")
+    }
+
+    pub(crate) fn upgrade_needed(detail: impl Into<String>, field: &'static str) -> Self {
+        Self::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "urn:freshet:upgrade-needed",
+            "A WebSocket handshake is needed",
+            detail,
+        )
+        .at(field)
+    }
+
+    pub(crate) fn body(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self::new(status, "urn:freshet:invalid-body", "The body is not valid", detail).at("body")
+    }
+
+    pub(crate) fn busy(detail: impl Into<String>) -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:freshet:busy",
+            "The service is at its bounds",
+            detail,
+        );
+        error.retry_after_s = Some(1);
+        error
+    }
+
+    /// As it stands on the stream.
+    pub(crate) fn problem(&self) -> Problem {
+        Problem {
+            kind: Cow::Borrowed(self.kind),
+            title: Cow::Borrowed(self.title),
+            status: self.status.as_u16(),
+            detail: Some(self.detail.clone()),
+            field: self.field.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ReadError::UnknownTopic(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "urn:freshet:unknown-topic",
+                "Unknown topic",
+                detail,
+            ),
+            ReadError::UnknownPartition { .. } | ReadError::BeyondEnd { .. } => Self::new(
+                StatusCode::BAD_REQUEST,
+                "urn:freshet:invalid-position",
+                "The position is not valid",
+                detail,
+            ),
+            ReadError::Twice(_) => return Self::parameter("from", detail),
+        }
+        .at("from")
+    }
+}
+
+impl From<PositionError> for Error {
+    fn from(error: PositionError) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "urn:freshet:invalid-position",
+            "The position is not valid",
+            error.to_string(),
+        )
+        .at("from")
+    }
+}
+
+impl From<SettingsError> for Error {
+    fn from(error: SettingsError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SettingsError::Invalid { field, .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:freshet:invalid-setting",
+                "The setting is not valid",
+                detail,
+            )
+            .at(field),
+            SettingsError::Conflict { .. } => Self::new(
+                StatusCode::PRECONDITION_FAILED,
+                "urn:freshet:settings-conflict",
+                "The settings changed meanwhile",
+                detail,
+            )
+            .at("If-Match"),
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
+        let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        response
+    }
+}

@@ -1,0 +1,83 @@
+//! What this process observes of itself, put onto local state topics: straight into its own tail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use freshet_wire::{Deliveries, SettingsVersion, TopicKind, TopicScope};
+use serde::Serialize;
+use serde_json::value::to_raw_value;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::delivery::{Service, describe_topics};
+use crate::tail::{Draft, Topic};
+use crate::time::{now_us, process_cpu_ns};
+
+/// How often the deliveries are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// Readers that one value lists.
+const MOST_READERS: usize = 50;
+
+/// Keeps the topic `settings` at the settings in force.
+pub(crate) async fn settings(service: Arc<Service>) {
+    let topic = service
+        .tail
+        .create("settings", TopicKind::State, TopicScope::Local, false);
+    let mut settings = service.settings.watch();
+    let mut stopping = service.stopping.clone();
+    loop {
+        let current: Arc<SettingsVersion> = Arc::clone(&settings.borrow_and_update());
+        append(&topic, "settings", current.changed_us, &*current);
+        tokio::select! {
+            changed = settings.changed() => if changed.is_err() { return },
+            _ = stopping.wait_for(|&stopping| stopping) => return,
+        }
+    }
+}
+
+/// Samples what the deliveries cost onto the topic `deliveries`.
+pub(crate) async fn deliveries(service: Arc<Service>) {
+    let topic = service
+        .tail
+        .create("deliveries", TopicKind::State, TopicScope::Local, false);
+    let mut stopping: watch::Receiver<bool> = service.stopping.clone();
+    let mut every = interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stopping.wait_for(|&stopping| stopping) => return,
+        }
+        let now_us = now_us();
+        let (readers, readers_total) = service.readers.describe(MOST_READERS, now_us);
+        let topics = describe_topics(&service, now_us);
+        let process_cpu_us = process_cpu_ns() / 1000;
+        append(
+            &topic,
+            "deliveries",
+            now_us,
+            &Deliveries {
+                readers,
+                readers_total,
+                topics,
+                process_cpu_us,
+            },
+        );
+    }
+}
+
+fn append<T: Serialize>(topic: &Topic, kind: &str, produced_us: i64, value: &T) {
+    // A struct of numbers and strings has a text.
+    if let Ok(data) = to_raw_value(value) {
+        topic.append(
+            &Draft {
+                produced_us,
+                host: None,
+                token: None,
+                kind,
+                data: &data,
+            },
+            now_us(),
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! Live settings: validated, versioned, watched. In memory for now: a restart begins with the defaults.
+
+use std::sync::Arc;
+
+use freshet_wire::{Settings, SettingsVersion};
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// Bounds, by the path of the setting: from, to and unit.
+const BOUNDS: [(&str, f64, f64, &str); 8] = [
+    ("source.cpu_hz", 0.0, 20.0, "samples a second"),
+    ("source.network_hz", 0.0, 20.0, "samples a second"),
+    ("source.memory_hz", 0.0, 20.0, "samples a second"),
+    ("source.disk_hz", 0.0, 5.0, "samples a second"),
+    ("source.processes_hz", 0.0, 2.0, "samples a second"),
+    ("workload.rate_hz", 0.0, 10_000.0, "events a second"),
+    ("workload.burst_events", 1.0, 10_000.0, "events"),
+    ("workload.payload_bytes", 32.0, 16_384.0, "bytes"),
+];
+
+/// The settings in force, and those who watch them.
+#[derive(Debug)]
+pub struct Store {
+    current: watch::Sender<Arc<SettingsVersion>>,
+}
+
+/// Why a change is refused; the settings stay as they were.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error("{reason}")]
+    Invalid { field: String, reason: String },
+    #[error("the settings are at version {current}, not {expected}: read them again and repeat the change")]
+    Conflict { expected: u64, current: u64 },
+}
+
+impl Store {
+    pub fn new(settings: Settings, now_us: i64) -> Self {
+        let first = SettingsVersion {
+            version: 1,
+            changed_us: now_us,
+            settings,
+        };
+        Self {
+            current: watch::Sender::new(Arc::new(first)),
+        }
+    }
+
+    pub fn current(&self) -> Arc<SettingsVersion> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    pub fn watch(&self) -> watch::Receiver<Arc<SettingsVersion>> {
+        self.current.subscribe()
+    }
+
+    /// Applies a JSON merge patch (RFC 7396) whole or not at all; `expected` is the version it was made for.
+    pub fn patch(
+        &self,
+        patch: &Value,
+        expected: Option<u64>,
+        now_us: i64,
+    ) -> Result<Arc<SettingsVersion>, SettingsError> {
+        let mut refused = None;
+        self.current
+            .send_if_modified(|current| match changed(current, patch, expected) {
+                Ok(settings) if settings == current.settings => false,
+                Ok(settings) => {
+                    *current = Arc::new(SettingsVersion {
+                        version: current.version + 1,
+                        changed_us: now_us,
+                        settings,
+                    });
+                    true
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    false
+                }
+            });
+        refused.map_or_else(|| Ok(self.current()), Err)
+    }
+}
+
+fn changed(current: &SettingsVersion, patch: &Value, expected: Option<u64>) -> Result<Settings, SettingsError> {
+    if let Some(expected) = expected.filter(|&expected| expected != current.version) {
+        return Err(SettingsError::Conflict {
+            expected,
+            current: current.version,
+        });
+    }
+    let invalid = |field: &str, reason: String| SettingsError::Invalid {
+        field: field.to_owned(),
+        reason,
+    };
+    if !patch.is_object() {
+        return Err(invalid(
+            "body",
+            "a merge patch of the settings is a JSON object".to_owned(),
+        ));
+    }
+    let mut document = to_value(&current.settings);
+    merge(&mut document, patch);
+    let settings: Settings = serde_path_to_error::deserialize(&document)
+        .map_err(|error| invalid(&error.path().to_string(), error.inner().to_string()))?;
+    for (path, least, most, unit) in BOUNDS {
+        let value = document
+            .pointer(&format!("/{}", path.replace('.', "/")))
+            .and_then(Value::as_f64);
+        if !value.is_some_and(|value| (least..=most).contains(&value)) {
+            return Err(invalid(path, format!("{path} takes {least} to {most} {unit}")));
+        }
+    }
+    Ok(settings)
+}
+
+fn to_value(settings: &Settings) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
+}
+
+/// RFC 7396, section 2; but a null, which would remove a member, is left to stand: every setting has a value,
+/// so it is refused at its own path.
+fn merge(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(members)) => {
+            for (name, value) in members {
+                merge(target.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (target, patch) => *target = patch.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn store() -> Store {
+        Store::new(Settings::default(), 1)
+    }
+
+    fn field(store: &Store, patch: &Value) -> String {
+        match store.patch(patch, None, 2) {
+            Err(SettingsError::Invalid { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_change_is_applied_whole_and_watched() {
+        let store = store();
+        let mut watch = store.watch();
+        let patch = json!({"source": {"cpu_hz": 4}, "workload": {"rate_hz": 250.5, "shape": "poisson"}});
+        let next = store.patch(&patch, Some(1), 7).unwrap();
+        assert_eq!((next.version, next.changed_us), (2, 7));
+        assert_eq!(next.settings.source.cpu_hz, 4.0);
+        assert_eq!(next.settings.source.disk_hz, 1.0, "what was not named stays");
+        assert!(watch.has_changed().unwrap());
+        assert_eq!(watch.borrow_and_update().version, 2);
+        // The same again changes nothing.
+        assert_eq!(store.patch(&patch, None, 8).unwrap().version, 2);
+        assert!(!watch.has_changed().unwrap());
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_changes_nothing() {
+        let store = store();
+        assert_eq!(field(&store, &json!({"source": {"cpu_hz": 21}})), "source.cpu_hz");
+        assert_eq!(field(&store, &json!({"source": {"cpu_hz": -1}})), "source.cpu_hz");
+        assert_eq!(field(&store, &json!({"source": {"cpu_hz": "fast"}})), "source.cpu_hz");
+        assert_eq!(
+            field(&store, &json!({"workload": {"payload_bytes": 31}})),
+            "workload.payload_bytes"
+        );
+        assert_eq!(
+            field(&store, &json!({"workload": {"payload_bytes": 40.5}})),
+            "workload.payload_bytes"
+        );
+        assert_eq!(field(&store, &json!({"workload": {"shape": "odd"}})), "workload.shape");
+        assert_eq!(field(&store, &json!({"workload": null})), "workload");
+        assert_eq!(field(&store, &json!({"sources": {}})), "sources");
+        assert_eq!(field(&store, &json!([1])), "body");
+        let valid_and_not = json!({"source": {"cpu_hz": 5}, "workload": {"rate_hz": 1e9}});
+        assert_eq!(field(&store, &valid_and_not), "workload.rate_hz");
+        assert_eq!(store.current().settings, Settings::default());
+        assert_eq!(store.current().version, 1);
+    }
+
+    #[test]
+    fn a_change_made_for_an_older_version_is_a_conflict() {
+        let store = store();
+        store.patch(&json!({"source": {"cpu_hz": 4}}), None, 2).unwrap();
+        let conflict = store.patch(&json!({"source": {"cpu_hz": 5}}), Some(1), 3);
+        assert_eq!(
+            conflict,
+            Err(SettingsError::Conflict {
+                expected: 1,
+                current: 2
+            })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_patch_brings_a_setting_out_of_its_bounds(path in 0..BOUNDS.len(), value in prop_oneof![any::<f64>(), -10.0..20_000.0]) {
+            let (section, name) = BOUNDS[path].0.split_once('.').unwrap();
+            let store = store();
+            let applied = store.patch(&json!({section: {name: value}}), None, 2).is_ok();
+            let now = to_value(&store.current().settings);
+            for (path, least, most, _) in BOUNDS {
+                let value = now.pointer(&format!("/{}", path.replace('.', "/"))).and_then(Value::as_f64).unwrap();
+                prop_assert!((least..=most).contains(&value), "{} {} {}", applied, path, value);
+            }
+        }
+    }
+}
