@@ -1,18 +1,14 @@
 //! Freshet's page: the same events by polling and by streaming, side by side.
 
 mod api;
+mod app;
 mod clock;
 mod lane;
 mod latency;
 mod model;
-
-use leptos::prelude::*;
+mod view;
 
 fn main() {
     console_error_panic_hook::set_once();
-    let handle = StoredValue::new_local(model::Handle::start());
-    mount_to_body(move || {
-        let _ = handle;
-        view! { <main>"Freshet"</main> }
-    });
+    leptos::mount::mount_to_body(app::app);
 }

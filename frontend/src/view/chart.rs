@@ -1,0 +1,8 @@
+//! Charts: pure scales and columns, and what draws them on a canvas.
+
+pub mod columns;
+pub mod palette;
+pub mod race;
+pub mod scale;
+pub mod surface;
+pub mod trend;

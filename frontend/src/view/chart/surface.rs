@@ -1,0 +1,125 @@
+//! A canvas that keeps its pixels in step with its size on the page and with the screen's pixel ratio.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use leptos::prelude::window;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ResizeObserver};
+
+pub const FONT: &str = "11.5px Inter, system-ui, sans-serif";
+pub const FONT_BOLD: &str = "600 11.5px Inter, system-ui, sans-serif";
+
+pub struct Surface {
+    pub context: CanvasRenderingContext2d,
+    /// In CSS pixels.
+    pub width: f64,
+    pub height: f64,
+    canvas: HtmlCanvasElement,
+    ratio: f64,
+    resized: Rc<Cell<bool>>,
+    observer: ResizeObserver,
+    _on_resize: Closure<dyn FnMut()>,
+}
+
+impl Surface {
+    /// `None` where the browser gives no canvas or no observer: the tables are still there.
+    pub fn new(canvas: HtmlCanvasElement) -> Option<Self> {
+        let context = canvas.get_context("2d").ok()??.dyn_into().ok()?;
+        let resized = Rc::new(Cell::new(true));
+        let flag = Rc::clone(&resized);
+        let on_resize = Closure::<dyn FnMut()>::new(move || flag.set(true));
+        let observer = ResizeObserver::new(on_resize.as_ref().unchecked_ref()).ok()?;
+        observer.observe(&canvas);
+        Some(Self {
+            context,
+            width: 0.0,
+            height: 0.0,
+            canvas,
+            ratio: 0.0,
+            resized,
+            observer,
+            _on_resize: on_resize,
+        })
+    }
+
+    /// Takes over a new size. True if there is one: everything has to be drawn anew.
+    pub fn fit(&mut self) -> bool {
+        let ratio = window().device_pixel_ratio();
+        if !self.resized.replace(false) && ratio == self.ratio {
+            return false;
+        }
+        self.ratio = ratio;
+        self.width = f64::from(self.canvas.client_width());
+        self.height = f64::from(self.canvas.client_height());
+        self.canvas.set_width((self.width * ratio).round() as u32);
+        self.canvas.set_height((self.height * ratio).round() as u32);
+        let _ = self.context.set_transform(ratio, 0.0, 0.0, ratio, 0.0, 0.0);
+        true
+    }
+
+    /// Hidden, or squeezed to nothing.
+    pub fn is_empty(&self) -> bool {
+        self.width < 8.0 || self.height < 8.0
+    }
+
+    /// Whole device pixels, so that a line of one pixel is not smeared over two.
+    pub fn crisp(&self, at: f64) -> f64 {
+        ((at * self.ratio).floor() + 0.5) / self.ratio
+    }
+
+    pub fn clear(&self) {
+        self.context.clear_rect(0.0, 0.0, self.width, self.height);
+    }
+
+    /// A straight line of the current stroke.
+    pub fn line(&self, x0: f64, y0: f64, x1: f64, y1: f64) {
+        self.context.begin_path();
+        self.context.move_to(x0, y0);
+        self.context.line_to(x1, y1);
+        self.context.stroke();
+    }
+
+    pub fn text(&self, text: &str, x: f64, y: f64, align: &str, colour: &str) {
+        self.context.set_text_align(align);
+        self.context.set_fill_style_str(colour);
+        let _ = self.context.fill_text(text, x, y);
+    }
+
+    /// Dashes of `on` and `off` pixels; a full line for 0.
+    pub fn dash(&self, on: f64, off: f64) {
+        let pattern = js_sys::Array::new();
+        if on > 0.0 {
+            pattern.push(&on.into());
+            pattern.push(&off.into());
+        }
+        let _ = self.context.set_line_dash(&pattern);
+    }
+
+    /// Slanted lines over a rectangle.
+    pub fn hatch(&self, x: f64, y: f64, width: f64, height: f64, colour: &str) {
+        let context = &self.context;
+        context.save();
+        context.begin_path();
+        context.rect(x, y, width, height);
+        context.clip();
+        context.set_stroke_style_str(colour);
+        context.set_line_width(1.0);
+        context.begin_path();
+        let mut at = x - height;
+        while at < x + width {
+            context.move_to(at, y + height);
+            context.line_to(at + height, y);
+            at += 7.0;
+        }
+        context.stroke();
+        context.restore();
+    }
+}
+
+impl Drop for Surface {
+    fn drop(&mut self) {
+        self.observer.disconnect();
+    }
+}

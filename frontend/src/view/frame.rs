@@ -1,0 +1,143 @@
+//! The page's one animation loop: everything that moves is painted from here, at most once a frame.
+//!
+//! Painters get plain data. Canvases draw at once; figures are written to signals on a `quarter` (four times a second) and
+//! only when they changed. A hidden tab gets no frames from the browser, so nothing is drawn there.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use freshet_wire::Deliveries;
+use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+
+use super::chart::palette::Palette;
+use crate::lane::{LaneId, Status};
+use crate::model::{Handle, Model};
+
+/// What a painter sees.
+pub struct Frame<'a> {
+    pub model: &'a Model,
+    /// Page time on the server's clock.
+    pub now_us: f64,
+    /// What the pictures call now: it stands still while they are paused, and moves in steps for whoever wants less motion.
+    pub shown_us: f64,
+    pub palette: &'a Palette,
+    /// The theme changed: draw anew, whatever else.
+    pub repaint: bool,
+    /// Time to write figures (4/s); not while the picture is paused.
+    pub quarter: bool,
+    /// Time for what is slow (1/s); not while the picture is paused.
+    pub second: bool,
+    /// The value of the state topic `deliveries`, as the lane that feeds the cards brought it.
+    pub deliveries: Option<&'a Deliveries>,
+}
+
+type Paint = Box<dyn FnMut(&Frame<'_>)>;
+
+thread_local! {
+    static PAINTERS: RefCell<Vec<(u32, Paint)>> = const { RefCell::new(Vec::new()) };
+    static NEXT_ID: Cell<u32> = const { Cell::new(0) };
+    static REPAINT: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Paints on every frame until the view that asked for it is gone.
+pub fn on_frame(paint: impl FnMut(&Frame<'_>) + 'static) {
+    let id = NEXT_ID.with(|next| next.replace(next.get() + 1));
+    PAINTERS.with_borrow_mut(|painters| painters.push((id, Box::new(paint))));
+    on_cleanup(move || PAINTERS.with_borrow_mut(|painters| painters.retain(|painter| painter.0 != id)));
+}
+
+/// The colours changed: everything is drawn anew on the next frame.
+pub fn repaint() {
+    REPAINT.set(true);
+}
+
+/// Starts the loop; it never ends.
+pub fn start(handle: Handle, feed: RwSignal<LaneId>) {
+    let calm = window().match_media("(prefers-reduced-motion: reduce)").ok().flatten();
+    let mut palette = Palette::default();
+    let mut cards = Cards::default();
+    let (mut next_quarter, mut next_second) = (0.0, 0.0);
+    let mut shown_us = 0.0;
+    every_frame(move |at_ms| {
+        let model = handle.model();
+        let now_us = handle.now_us();
+        let due = |next: &mut f64, every: f64| {
+            let due = at_ms >= *next;
+            if due {
+                *next = at_ms + every;
+            }
+            due
+        };
+        let repaint = REPAINT.replace(false);
+        if repaint {
+            palette = Palette::read();
+        }
+        let quarter = due(&mut next_quarter, 250.0);
+        let second = due(&mut next_second, 1000.0);
+        if quarter {
+            cards.take(&model, feed.get_untracked());
+        }
+        if !model.paused {
+            let steps = calm.as_ref().is_some_and(|query| query.matches());
+            shown_us = if steps { (now_us / 1e6).floor() * 1e6 } else { now_us };
+        }
+        let frame = Frame {
+            model: &model,
+            now_us,
+            shown_us,
+            palette: &palette,
+            repaint,
+            quarter: quarter && !model.paused,
+            second: second && !model.paused,
+            deliveries: cards.deliveries.as_ref(),
+        };
+        PAINTERS.with_borrow_mut(|painters| painters.iter_mut().for_each(|(_, paint)| paint(&frame)));
+    });
+}
+
+fn every_frame(mut paint: impl FnMut(f64) + 'static) {
+    let request = |closure: &Closure<dyn FnMut(f64)>| {
+        // Fails only where there is no window any more.
+        let _ = window().request_animation_frame(closure.as_ref().unchecked_ref());
+    };
+    let slot: Rc<RefCell<Option<Closure<dyn FnMut(f64)>>>> = Rc::default();
+    let own = Rc::clone(&slot);
+    let closure = Closure::<dyn FnMut(f64)>::new(move |at_ms| {
+        paint(at_ms);
+        own.borrow().as_ref().map(request);
+    });
+    request(&closure);
+    *slot.borrow_mut() = Some(closure);
+}
+
+/// The state topic `deliveries`, read once for all cards.
+#[derive(Default)]
+struct Cards {
+    deliveries: Option<Deliveries>,
+    read: Option<(LaneId, f64)>,
+}
+
+impl Cards {
+    fn take(&mut self, model: &Model, feed: LaneId) {
+        let newest = model.lane(feed).newest("deliveries");
+        let key = newest.map(|newest| (feed, newest.received_us));
+        if key != self.read {
+            self.read = key;
+            self.deliveries = newest.and_then(|newest| serde_json::from_str(&newest.data).ok());
+        }
+    }
+}
+
+/// A lane whose figures are of now.
+pub fn is_live(status: &Status) -> bool {
+    matches!(status, Status::Live)
+}
+
+/// Writes a signal only when its value is another one: an unchanged figure costs nothing.
+pub fn put<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
+    if signal.with_untracked(|old| *old != value) {
+        signal.set(value);
+    }
+}

@@ -1,0 +1,164 @@
+//! The figures of each lane, and when they are not of now.
+
+use crate::lane::{Lane, LaneId, Status};
+use crate::latency::{Summary, predict_poll_us};
+use crate::model::Model;
+use crate::view::format::{self, Quantity};
+use crate::view::lane_name;
+
+/// The window of the headline.
+const WINDOW_US: f64 = 5e6;
+
+/// One lane's block, in words.
+#[derive(Debug, Default, PartialEq)]
+pub struct Figures {
+    pub value: Quantity,
+    pub few: Vec<(&'static str, String)>,
+    pub sooner: String,
+    pub state: String,
+    /// The figures are not of now: they are greyed.
+    pub stale: bool,
+    /// The state is bad news.
+    pub lost: bool,
+}
+
+/// The last summary of each lane, so that a lane that is down keeps its figures, greyed and with their age.
+#[derive(Default)]
+pub struct Memory {
+    last: [Option<(Summary, f64)>; 2],
+    /// Means while both lanes ran, for comparison when one runs alone.
+    together: [Option<f64>; 2],
+    prediction_us: Option<f64>,
+}
+
+impl Memory {
+    pub fn figures(&mut self, model: &Model, now_us: f64) -> [Figures; 2] {
+        let interval_us = f64::from(model.interval_ms) * 1e3;
+        // Rare polls would leave five seconds empty.
+        let windows_us = [WINDOW_US.max(2.2 * interval_us), WINDOW_US];
+        let lanes = [&model.poll, &model.stream];
+        let now: [Option<Summary>; 2] = [0, 1].map(|at| {
+            let live = lanes[at].status == Status::Live;
+            live.then(|| lanes[at].summary(now_us - windows_us[at])).flatten()
+        });
+        for at in 0..2 {
+            if let Some(summary) = now[at] {
+                self.last[at] = Some((summary, now_us));
+                if model.solo.is_none() {
+                    self.together[at] = Some(summary.mean_us);
+                }
+            }
+        }
+        let round_trip = model.poll.round_trip(now_us - windows_us[0]);
+        self.prediction_us = round_trip.map(|round_trip| predict_poll_us(interval_us, round_trip.mean_us));
+        let mut figures = [0, 1].map(|at| self.lane(lanes[at], at, now[at].is_some(), windows_us[at], now_us));
+        if let [Some(poll), Some(stream)] = now {
+            figures[1].sooner = sooner(model, poll.mean_us, stream.mean_us);
+        }
+        figures
+    }
+
+    fn lane(&self, lane: &Lane, at: usize, now: bool, window_us: f64, now_us: f64) -> Figures {
+        let (state, lost) = state(lane, now, window_us, now_us);
+        let mut figures = Figures {
+            value: nothing(),
+            state,
+            lost,
+            stale: !now,
+            ..Figures::default()
+        };
+        if let Some((summary, at_us)) = &self.last[at] {
+            figures.value = format::latency(summary.mean_us);
+            figures.few.push(("p50", format::latency_text(summary.p50_us)));
+            figures.few.push(("p99", format::latency_text(summary.p99_us)));
+            if !now {
+                figures.state.push_str(" · figures of ");
+                figures.state.push_str(&format::ago(now_us - at_us));
+                figures.state.push_str(" ago");
+            }
+        }
+        if at == 0
+            && now
+            && let Some(prediction) = self.prediction_us
+        {
+            figures.few.push(("predicted", format::latency_text(prediction)));
+        }
+        figures
+    }
+
+    /// What has to be known about the figures, beside the figures.
+    pub fn note(&self, model: &Model) -> String {
+        let mut notes: Vec<String> = Vec::new();
+        if let Some(id) = model.solo
+            && let Some(together) = self.together[id as usize]
+        {
+            notes.push(
+                [
+                    "With both lanes, ",
+                    lane_name(id).0,
+                    " took ",
+                    &format::latency_text(together),
+                    ".",
+                ]
+                .concat(),
+            );
+        }
+        if model.hello.as_ref().is_some_and(|hello| hello.proxied) {
+            notes.push(String::from("Through a proxy: its time is in every figure."));
+        }
+        let foreign = |lane: &Lane| lane.arrivals.newest().is_some_and(|arrival| arrival.foreign);
+        if foreign(&model.poll) || foreign(&model.stream) {
+            notes.push(String::from(
+                "Events of other hosts: their latency starts when this server had them.",
+            ));
+        }
+        notes.join(" ")
+    }
+}
+
+fn nothing() -> Quantity {
+    Quantity {
+        value: String::from("–"),
+        unit: "ms",
+    }
+}
+
+/// How many times sooner streaming is; nothing where the clock cannot tell.
+fn sooner(model: &Model, poll_us: f64, stream_us: f64) -> String {
+    let bound_us = model.offset().map_or(f64::INFINITY, |offset| offset.bound_us);
+    if stream_us > bound_us && poll_us > stream_us {
+        let mut text = format::times(poll_us / stream_us);
+        text.push_str(" sooner");
+        return text;
+    }
+    String::new()
+}
+
+/// What the lane is doing, unless all is well; and whether that is bad news.
+fn state(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> (String, bool) {
+    let again = |retry_at_us: f64| {
+        if retry_at_us <= now_us {
+            return String::from("trying now");
+        }
+        ["trying again in ", &format::ago(retry_at_us - now_us + 999e3)].concat()
+    };
+    match &lane.status {
+        Status::Connecting => (String::from("connecting"), false),
+        Status::Live if now => (String::new(), false),
+        Status::Live if lane.arrivals.is_empty() => (String::from("live · no event yet"), false),
+        Status::Live => (["live · no event for ", &format::ago(window_us)].concat(), false),
+        Status::Reconnecting { why, retry_at_us, .. } => ([why, " · ", &again(*retry_at_us)].concat(), true),
+        Status::Refused { why, retry_at_us } => (["refused: ", why, " · ", &again(*retry_at_us)].concat(), true),
+        Status::Off => {
+            let other = if lane.id == LaneId::Poll {
+                LaneId::Stream
+            } else {
+                LaneId::Poll
+            };
+            (
+                ["switched off while ", lane_name(other).0, " runs alone"].concat(),
+                false,
+            )
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! "Same events, two ways": the panel of the race.
+
+mod choose;
+mod feed;
+mod gaps;
+mod point;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use leptos::html::Canvas;
+use leptos::prelude::*;
+
+use self::feed::Feed;
+use self::point::Pointer;
+use super::chart::race::{LaneScene, Rails, Scene};
+use super::chart::scale::TimeScale;
+use super::chart::surface::Surface;
+use super::frame::{Frame, on_frame, put};
+use super::panel::{live, table, tools};
+use super::tip::Tip;
+use super::{Ui, format};
+use crate::lane::{Lane, Status};
+use crate::model::Model;
+
+/// How much of the past is shown: six polls, at least three seconds.
+fn span_us(interval_ms: u32) -> f64 {
+    (f64::from(interval_ms) * 6e3).clamp(3e6, 180e6)
+}
+
+pub fn race(ui: Ui) -> impl IntoView {
+    let canvas = NodeRef::<Canvas>::new();
+    let as_table = RwSignal::new(false);
+    let rows = RwSignal::new(Vec::new());
+    let head = RwSignal::new(String::new());
+    let empty = RwSignal::new(None);
+    let tip = Tip::new();
+    let pointer = Rc::new(RefCell::new(Pointer::default()));
+    let mut painter = Painter {
+        surface: None,
+        feed: Feed::new(),
+        shown_us: 0.0,
+        pointer: Rc::clone(&pointer),
+        tip,
+    };
+    on_frame(move |frame| {
+        painter.paint(frame, canvas);
+        if frame.second {
+            put(head, painter.heading(frame.model, frame.now_us));
+            put(empty, why_empty(frame.model, frame.now_us));
+            if as_table.get_untracked() {
+                put(rows, point::rows(&painter.feed, frame.model, frame.now_us));
+            }
+        }
+    });
+    const HEADS: [&str; 4] = ["event", "happened", "by polling", "by streaming"];
+    view! {
+        <div class="race">
+            <div class="head">
+                <h2>"Same events, two ways"</h2>
+                <span class="dim">"each line runs from the moment an event happened to the moment this page had it"</span>
+                <span class="end">
+                    <span class="span">{live(head)}</span>
+                    {choose::topics(ui)}
+                    {tools("The race", as_table)}
+                </span>
+            </div>
+            <div class="canvas" hidden=move || as_table.get()>
+                {point::canvas(canvas, pointer)}
+                {move || empty.get().map(|(title, text): (&'static str, String)| {
+                    view! { <div class="empty"><p><b>{title}</b></p><p class="dim">{text}</p></div> }
+                })}
+                {tip.view()}
+            </div>
+            {move || as_table.get().then(|| table("The newest events, and how late each lane brought them", &HEADS, rows))}
+        </div>
+    }
+}
+
+struct Painter {
+    surface: Option<Surface>,
+    feed: Feed,
+    /// What was drawn last: the same picture is not drawn twice.
+    shown_us: f64,
+    pointer: Rc<RefCell<Pointer>>,
+    tip: Tip,
+}
+
+impl Painter {
+    fn paint(&mut self, frame: &Frame<'_>, canvas: NodeRef<Canvas>) {
+        let model = frame.model;
+        if self.surface.is_none() {
+            self.surface = canvas.get_untracked().and_then(Surface::new);
+        }
+        let Some(surface) = &mut self.surface else { return };
+        let resized = surface.fit();
+        if surface.is_empty() {
+            return;
+        }
+        let mut pointer = self.pointer.borrow_mut();
+        if frame.shown_us == self.shown_us && !(frame.repaint || resized || pointer.moved()) {
+            return;
+        }
+        self.shown_us = frame.shown_us;
+        let rails = Rails::of(surface.width, surface.height);
+        let scale = TimeScale {
+            now_us: frame.shown_us,
+            span_us: span_us(model.interval_ms),
+            left: rails.left,
+            right: rails.right,
+        };
+        self.feed.resize(scale.us_per_px(), surface.width);
+        if !model.paused {
+            self.feed.take(model);
+        }
+        let columns = &self.feed.columns;
+        let pointed = pointer.find(columns, &scale, &rails);
+        match &pointed {
+            Some(hit) => self.tip.show(hit.text(model), hit.x, hit.y, surface.width),
+            None => self.tip.hide(),
+        }
+        let gaps = [0, 1].map(|at| self.feed.lanes[at].holes.bands(scale.from_us()));
+        let scene = |at: usize, lane| LaneScene {
+            lane,
+            outages: &self.feed.lanes[at].outages,
+            gaps: &gaps[at],
+            covered_us: self.feed.lanes[at].covered_us,
+            expected_us: expected_us(lane, model),
+        };
+        Scene {
+            surface,
+            palette: frame.palette,
+            scale,
+            rails,
+            columns,
+            lanes: [scene(0, &model.poll), scene(1, &model.stream)],
+            pointed: pointed.map(|hit| hit.pointed()),
+        }
+        .draw();
+    }
+
+    fn heading(&self, model: &Model, now_us: f64) -> String {
+        let span = span_us(model.interval_ms);
+        let recent = |lane: &Lane| {
+            let within = |us: f64| us >= now_us - span;
+            lane.arrivals
+                .iter_back()
+                .take_while(|it| within(it.received_us))
+                .filter(|it| within(it.produced_us))
+                .count()
+        };
+        let happened = recent(&model.poll).max(recent(&model.stream));
+        [
+            "last ",
+            &format::ago(span),
+            " · ",
+            &format::fixed(happened as f64 / span * 1e6, 0),
+            " events/s",
+        ]
+        .concat()
+    }
+}
+
+/// When the lane may bring what it still lacks, as far as that is known.
+fn expected_us(lane: &Lane, model: &Model) -> f64 {
+    match lane.status {
+        Status::Reconnecting { retry_at_us, .. } | Status::Refused { retry_at_us, .. } => retry_at_us,
+        _ => {
+            let answered = lane.requests.newest().map_or(0.0, |request| request.received_us);
+            answered + f64::from(model.interval_ms) * 1e3
+        }
+    }
+}
+
+/// Why there is nothing to be seen, if there is nothing.
+fn why_empty(model: &Model, now_us: f64) -> Option<(&'static str, String)> {
+    if model.topics.is_empty() {
+        return Some((
+            "No topic is chosen",
+            String::from("Choose at least one at the top right of this panel."),
+        ));
+    }
+    let lanes = [&model.poll, &model.stream];
+    let newest = lanes
+        .iter()
+        .filter_map(|lane| lane.arrivals.newest())
+        .map(|it| it.received_us)
+        .reduce(f64::max);
+    if newest.is_some_and(|newest| now_us - newest < span_us(model.interval_ms)) {
+        return None;
+    }
+    if lanes.iter().any(|lane| lane.status == Status::Live) {
+        let text = [
+            "The lanes are connected, but nothing happens on ",
+            &model.topics.join(", "),
+            ".",
+        ]
+        .concat();
+        return Some(("No events", text));
+    }
+    let text = String::from("Events appear here as soon as the back end answers.");
+    Some((
+        if newest.is_some() {
+            "No connection"
+        } else {
+            "Connecting"
+        },
+        text,
+    ))
+}

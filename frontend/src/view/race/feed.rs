@@ -1,0 +1,131 @@
+//! What the race keeps between frames: the columns, stretches without a connection, gaps.
+
+use super::gaps::Holes;
+use crate::lane::{Lane, LaneId, Status};
+use crate::model::Model;
+use crate::view::chart::columns::{Columns, Mark};
+use crate::view::chart::race::{Outage, Pause};
+
+/// How many outages of a lane are kept to be drawn.
+const KEPT: usize = 32;
+
+#[derive(Default)]
+pub struct LaneFeed {
+    /// Of the lane's events, how many were taken over.
+    seen: u64,
+    /// Everything that happened up to here, this lane has or will never have.
+    pub covered_us: f64,
+    pub outages: Vec<Outage>,
+    pub holes: Holes,
+    /// Up to when gaps were taken over.
+    told_us: f64,
+}
+
+pub struct Feed {
+    pub columns: Columns,
+    us_per_column: f64,
+    pub lanes: [LaneFeed; 2],
+}
+
+impl Feed {
+    pub fn new() -> Self {
+        Self {
+            columns: Columns::new(1.0, 1),
+            us_per_column: 0.0,
+            lanes: Default::default(),
+        }
+    }
+
+    /// Makes columns of another width, filled with what the lanes still have.
+    pub fn resize(&mut self, us_per_column: f64, width: f64) {
+        if us_per_column != self.us_per_column {
+            self.us_per_column = us_per_column;
+            // Twice the width: an event may have happened left of the picture and have arrived within it.
+            self.columns = Columns::new(us_per_column, 2 * width.ceil() as usize + 2);
+            self.lanes.iter_mut().for_each(|lane| lane.seen = 0);
+        }
+    }
+
+    /// Takes over what came since the last frame.
+    pub fn take(&mut self, model: &Model) {
+        for (at, id) in [LaneId::Poll, LaneId::Stream].into_iter().enumerate() {
+            let lane = model.lane(id);
+            self.lanes[at].status(lane);
+            self.lanes[at].new_gaps(lane);
+            self.arrivals(at, lane);
+        }
+    }
+
+    fn arrivals(&mut self, at: usize, lane: &Lane) {
+        let own = &mut self.lanes[at];
+        let new = lane
+            .counters
+            .events
+            .saturating_sub(own.seen)
+            .min(lane.arrivals.len() as u64) as usize;
+        own.seen = lane.counters.events;
+        if new == 0 {
+            return;
+        }
+        for arrival in lane.arrivals.iter_back().take(new) {
+            own.covered_us = own.covered_us.max(arrival.produced_us);
+            own.holes
+                .arrived(arrival.topic, arrival.produced_us, arrival.received_us);
+            if !arrival.backlog {
+                let mark = Mark {
+                    produced_us: arrival.produced_us,
+                    received_us: arrival.received_us,
+                    offset: arrival.offset,
+                    topic: arrival.topic,
+                };
+                self.columns.add(at, mark);
+            }
+        }
+        own.holes.settle();
+    }
+}
+
+impl LaneFeed {
+    fn status(&mut self, lane: &Lane) {
+        let pause = match lane.status {
+            Status::Live => None,
+            Status::Connecting | Status::Reconnecting { .. } => Some(Pause::Down),
+            Status::Refused { .. } => Some(Pause::Refused),
+            Status::Off => Some(Pause::Off),
+        };
+        let open = self.outages.last_mut().filter(|outage| outage.to_us.is_none());
+        if open.as_ref().map(|outage| outage.pause) == pause {
+            return;
+        }
+        if let Some(outage) = open {
+            outage.to_us = Some(lane.since_us);
+        }
+        if let Some(pause) = pause {
+            if self.outages.len() == KEPT {
+                self.outages.remove(0);
+            }
+            self.outages.push(Outage {
+                pause,
+                from_us: lane.since_us,
+                to_us: None,
+            });
+        }
+    }
+
+    fn new_gaps(&mut self, lane: &Lane) {
+        let told_us = self.told_us;
+        for gap in lane.gaps.iter_back().take_while(|gap| gap.at_us > told_us) {
+            self.told_us = self.told_us.max(gap.at_us);
+            let Some(topic) = lane.topics.iter().position(|topic| *topic == gap.topic) else {
+                continue;
+            };
+            let topic = topic as u16;
+            let before = lane
+                .arrivals
+                .iter_back()
+                .find(|it| it.received_us < gap.at_us && it.topic == topic);
+            let from_us = before.map_or(gap.at_us, |arrival| arrival.produced_us);
+            self.holes.add(topic, from_us, gap.at_us, gap.count, gap.reason);
+        }
+    }
+}
