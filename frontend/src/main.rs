@@ -1,12 +1,17 @@
 //! Freshet's page: the same events by polling and by streaming, side by side.
+// In a program nothing is reachable from outside: `pub` marks here what the model offers to the view.
+#![allow(unreachable_pub)]
 
 mod api;
 mod app;
+mod choice;
 mod clock;
 mod lane;
 mod latency;
 mod model;
+mod report;
 mod view;
+mod wait;
 
 fn main() {
     console_error_panic_hook::set_once();
