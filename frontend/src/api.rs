@@ -1,20 +1,98 @@
 //! Every URL of the back end, and every fetch.
 
-use freshet_wire::{Settings, SettingsVersion, Topics};
+use std::cell::Cell;
+use std::rc::Rc;
 
-/// Why a request came to nothing, in words for people.
+use freshet_wire::{Clock, Problem, SettingsVersion};
+use gloo_net::http::{Request, RequestBuilder, Response};
+use gloo_timers::callback::Timeout;
+use serde::de::DeserializeOwned;
+use web_sys::{AbortController, RequestCache};
+
+const BASE: &str = "/api/v1";
+
+/// A request that has not been answered in full by then is given up: a server that hangs must not hang a lane.
+const TIMEOUT_MS: u32 = 10_000;
+
+/// A server that asks for more patience than this is asked again nevertheless.
+const MAX_RETRY_AFTER_MS: u32 = 10 * 60_000;
+
+/// Events that one poll may bring.
+const PAGE_LIMIT: &str = "500";
+
+/// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
+    /// In words for people.
     pub why: String,
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
-    /// The server asked to wait this long, in milliseconds.
+    /// The server asked to wait this long.
     pub retry_after_ms: Option<u32>,
 }
 
-/// `GET /topics`.
-pub async fn topics() -> Result<Topics, Failure> {
-    get("/topics").await
+impl Failure {
+    fn new(why: &str) -> Self {
+        Self {
+            why: why.to_owned(),
+            status: None,
+            retry_after_ms: None,
+        }
+    }
+
+    /// The server understood and said no: the same request will be refused again.
+    pub fn is_refusal(&self) -> bool {
+        self.status
+            .is_some_and(|status| (400..500).contains(&status) && status != 408 && status != 429)
+    }
+}
+
+/// The answer to a poll.
+#[derive(Debug)]
+pub struct Polled {
+    /// JSON of a [`freshet_wire::Page`]; `None`: nothing is new (304).
+    pub page: Option<String>,
+    pub etag: Option<String>,
+}
+
+/// `GET /events`: what is new after these positions (`TOPIC[@CURSOR]`).
+pub async fn events(from: &[String], reader: &str, etag: Option<&str>) -> Result<Polled, Failure> {
+    let mut url = String::from(BASE);
+    url.push_str("/events?limit=");
+    url.push_str(PAGE_LIMIT);
+    url.push_str("&reader=");
+    url.push_str(reader);
+    for from in from {
+        url.push_str("&from=");
+        url.push_str(&String::from(js_sys::encode_uri_component(from)));
+    }
+    let mut request = Request::get(&url);
+    if let Some(etag) = etag {
+        request = request.header("If-None-Match", etag);
+    }
+    let answer = send(request, None).await?;
+    let page = (answer.status != 304).then_some(answer.text);
+    Ok(Polled {
+        page,
+        etag: answer.etag,
+    })
+}
+
+/// Where the stream is, as the WebSocket of this page reaches it.
+pub fn stream_url(reader: &str) -> Option<String> {
+    // http: -> ws:, https: -> wss:
+    let origin = web_sys::window()?.location().origin().ok()?;
+    let mut url = String::from("ws");
+    url.push_str(origin.strip_prefix("http")?);
+    url.push_str(BASE);
+    url.push_str("/stream?reader=");
+    url.push_str(reader);
+    Some(url)
+}
+
+/// `GET /clock`.
+pub async fn clock() -> Result<Clock, Failure> {
+    get("/clock").await
 }
 
 /// `GET /settings`.
@@ -22,16 +100,132 @@ pub async fn settings() -> Result<SettingsVersion, Failure> {
     get("/settings").await
 }
 
-/// `PATCH /settings` with a JSON merge patch, if the settings still have that version.
-pub async fn patch_settings(_merge_patch: String, _version: u64) -> Result<SettingsVersion, Failure> {
-    get("/settings").await
+/// `PATCH /settings` with a JSON merge patch (RFC 7396); 412 if the settings do not have that version any more.
+pub async fn patch_settings(merge_patch: String, version: u64) -> Result<SettingsVersion, Failure> {
+    let mut url = String::from(BASE);
+    url.push_str("/settings");
+    let mut etag = String::from("\"");
+    etag.push_str(&version.to_string());
+    etag.push('"');
+    let request = Request::patch(&url)
+        .header("Content-Type", "application/merge-patch+json")
+        .header("If-Match", &etag);
+    read(&send(request, Some(merge_patch)).await?.text)
 }
 
-async fn get<T>(_path: &str) -> Result<T, Failure> {
-    let _ = Settings::default();
-    Err(Failure {
-        why: String::from("not written yet"),
-        status: None,
-        retry_after_ms: None,
-    })
+async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
+    let mut url = String::from(BASE);
+    url.push_str(path);
+    read(&send(Request::get(&url), None).await?.text)
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|_| Failure::new("the answer cannot be read"))
+}
+
+struct Answer {
+    status: u16,
+    text: String,
+    etag: Option<String>,
+}
+
+/// Sends a request past the browser's cache and waits for the whole answer.
+async fn send(request: RequestBuilder, body: Option<String>) -> Result<Answer, Failure> {
+    let abort = AbortController::new().ok();
+    let request = request
+        .cache(RequestCache::NoStore)
+        .abort_signal(abort.as_ref().map(|it| it.signal()).as_ref());
+    let request = match body {
+        Some(body) => request.body(body),
+        None => request.build(),
+    }
+    .map_err(|_| Failure::new("the request cannot be made"))?;
+    let timed_out = Rc::new(Cell::new(false));
+    // Dropped, and so taken back, when the answer is there.
+    let _timeout = abort.map(|abort| {
+        let timed_out = timed_out.clone();
+        Timeout::new(TIMEOUT_MS, move || {
+            timed_out.set(true);
+            abort.abort();
+        })
+    });
+    let lost = |_| {
+        Failure::new(if timed_out.get() {
+            "no answer for 10 s"
+        } else {
+            "the server cannot be reached"
+        })
+    };
+    let response = request.send().await.map_err(lost)?;
+    let text = response.text().await.map_err(lost)?;
+    if response.ok() || response.status() == 304 {
+        return Ok(Answer {
+            status: response.status(),
+            etag: response.headers().get("etag"),
+            text,
+        });
+    }
+    Err(refused(&response, &text))
+}
+
+fn refused(response: &Response, text: &str) -> Failure {
+    let why = match serde_json::from_str::<Problem>(text) {
+        Ok(problem) => in_words(&problem),
+        Err(_) => {
+            let mut why = String::from("HTTP ");
+            why.push_str(&response.status().to_string());
+            why
+        }
+    };
+    let retry_after_ms = response
+        .headers()
+        .get("retry-after")
+        .and_then(|value| parse_retry_after(&value));
+    Failure {
+        why,
+        status: Some(response.status()),
+        retry_after_ms,
+    }
+}
+
+/// A problem as one sentence.
+pub(crate) fn in_words(problem: &Problem) -> String {
+    let mut words = problem.title.to_string();
+    if let Some(detail) = &problem.detail {
+        words.push_str(": ");
+        words.push_str(detail);
+    }
+    words
+}
+
+/// Delay in seconds (RFC 9110, section 10.2.3). Its other form, a date, is on a clock that nobody compared: the back-off decides then.
+fn parse_retry_after(value: &str) -> Option<u32> {
+    let seconds: u32 = value.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1000).min(MAX_RETRY_AFTER_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_bounded() {
+        assert_eq!(parse_retry_after(" 3"), Some(3000));
+        assert_eq!(parse_retry_after("4294967295"), Some(MAX_RETRY_AFTER_MS));
+        assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        assert_eq!(parse_retry_after("-1"), None);
+    }
+
+    #[test]
+    fn only_a_no_is_a_refusal() {
+        let with = |status| {
+            Failure {
+                status,
+                ..Failure::new("")
+            }
+            .is_refusal()
+        };
+        assert!(with(Some(404)) && with(Some(400)));
+        assert!(!with(Some(429)) && !with(Some(503)) && !with(Some(408)) && !with(None));
+    }
 }

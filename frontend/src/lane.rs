@@ -1,20 +1,32 @@
 //! One way of delivery, as this page sees it: its status, what it brought, what it missed.
+//!
+//! Both lanes go through the one [`Lane::ingest`]. No network here: that is in `lane/poll.rs` and `lane/stream.rs`.
 
-use std::collections::BTreeMap;
+mod batch;
+pub mod poll;
+mod retry;
+pub mod stream;
+mod track;
 
-use freshet_wire::{Cursor, Epoch, GapReason};
+use freshet_wire::{Epoch, Event, Gap, GapReason};
+use serde::Serialize;
 
-use crate::latency::{Arrival, History, Ring, Summary};
+use crate::latency::{self, Arrival, History, Ring, Summary};
+pub use batch::Batch;
+pub use track::RangeHash;
+use track::{Step, Track};
 
 /// The lanes of the page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LaneId {
     Poll,
     Stream,
 }
 
 /// What a lane is doing. Times are on the server's clock, in microseconds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
 pub enum Status {
     /// The first attempt.
     Connecting,
@@ -26,14 +38,14 @@ pub enum Status {
         retry_at_us: f64,
         attempt: u32,
     },
-    /// The server answered and said no; tried again later, and at once when the choice of topics changes.
+    /// The server answered and said no. Tried again later, and at once when the choice of topics changes.
     Refused { why: String, retry_at_us: f64 },
     /// The other lane runs solo.
     Off,
 }
 
-/// What a lane counted since the page was loaded. State topics are not among the events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a lane counted since the page was loaded. What comes on topics that only feed cards is not among the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counters {
     /// Events that were applied, each once.
     pub events: u64,
@@ -45,11 +57,11 @@ pub struct Counters {
     pub duplicates: u64,
     /// Values of state topics that a newer one replaced.
     pub superseded: u64,
-    /// Offsets that are missing though nobody said so: a broken promise (invariant 2), never to be seen.
+    /// Holes that nobody told: a broken promise (invariant 2), never to be seen.
     pub unexplained: u64,
     /// Of the events: those that came while the tab was hidden.
     pub hidden: u64,
-    /// HTTP requests, or WebSocket connections that were opened.
+    /// HTTP requests, or WebSocket connections that were tried.
     pub requests: u64,
     /// Polls that brought no event, 304 among them.
     pub empty: u64,
@@ -63,7 +75,7 @@ pub struct Counters {
 }
 
 /// A gap, as it was told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GapMark {
     pub topic: String,
     pub from_offset: u64,
@@ -75,7 +87,7 @@ pub struct GapMark {
     pub at_us: f64,
 }
 
-/// One poll, on the server's clock in microseconds.
+/// One poll that was answered, on the server's clock in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Request {
     pub sent_us: f64,
@@ -93,8 +105,9 @@ pub struct Newest {
     pub offset: u64,
     pub produced_us: f64,
     pub received_us: f64,
-    /// The JSON text of its `data`, at most [`Newest::MAX_BYTES`]; `cut` if there was more, and then it is not JSON.
+    /// The JSON text of its `data`. No JSON any more if `cut`.
     pub data: String,
+    /// There was more than [`Newest::MAX_BYTES`].
     pub cut: bool,
 }
 
@@ -102,7 +115,17 @@ impl Newest {
     pub const MAX_BYTES: usize = 256 * 1024;
 }
 
-/// One lane's state. The network half is in `lane/poll.rs` and `lane/stream.rs`.
+/// When a batch arrived, on the server's clock in microseconds, and what else all of its events share.
+#[derive(Debug, Clone, Copy)]
+pub struct Receipt<'a> {
+    pub received_us: f64,
+    pub applied_us: f64,
+    pub hidden: bool,
+    /// The host whose clock is the server's, as far as it is known.
+    pub host: Option<&'a str>,
+}
+
+/// One lane's state.
 #[derive(Debug)]
 pub struct Lane {
     pub id: LaneId,
@@ -113,7 +136,7 @@ pub struct Lane {
     pub reader: String,
     /// Topics of the race, ever chosen: [`Arrival::topic`] is an index. Both lanes have the same list.
     pub topics: Vec<String>,
-    /// What came on the topics of the race (never state topics), in the order in which it came.
+    /// What came on the topics of the race, in the order in which it came.
     pub arrivals: Ring<Arrival>,
     pub history: History,
     pub counters: Counters,
@@ -124,8 +147,11 @@ pub struct Lane {
     pub asking_since_us: Option<f64>,
     /// When anything at all came from the server.
     pub last_heard_us: Option<f64>,
-    newest: BTreeMap<String, Newest>,
-    cursors: BTreeMap<String, Cursor>,
+    tracks: Vec<Track>,
+    /// The tab was hidden at some time since the last batch.
+    was_hidden: bool,
+    /// Grows when other topics are followed or positions are forgotten: what was asked before is out of date.
+    pub(crate) followed: u32,
 }
 
 impl Lane {
@@ -148,22 +174,23 @@ impl Lane {
             requests: Ring::new(Self::REQUESTS),
             asking_since_us: None,
             last_heard_us: None,
-            newest: BTreeMap::new(),
-            cursors: BTreeMap::new(),
+            tracks: Vec::new(),
+            was_hidden: false,
+            followed: 0,
         }
     }
 
-    /// The newest event of a topic, state topics included.
+    /// The newest event of a topic that is followed now.
     pub fn newest(&self, topic: &str) -> Option<&Newest> {
-        self.newest.get(topic)
+        self.tracks.iter().find(|track| track.name == topic)?.newest.as_ref()
     }
 
     /// Delivery latency of what came at or after `since_us`.
     pub fn summary(&self, since_us: f64) -> Option<Summary> {
-        crate::latency::summary(self.arrivals.iter_back(), since_us)
+        latency::summary(self.arrivals.iter_back(), since_us)
     }
 
-    /// Polling only: request sent to answer received, of the requests since `since_us` (of the last one, if there was none).
+    /// Polling only: request sent to answer received in full, of the requests since `since_us` (of the last one, if there was none).
     pub fn round_trip(&self, since_us: f64) -> Option<Summary> {
         let mut samples: Vec<f64> = self
             .requests
@@ -173,5 +200,479 @@ impl Lane {
             .map(|(_, request)| request.received_us - request.sent_us)
             .collect();
         Summary::of(&mut samples)
+    }
+
+    /// Fingerprints of what came, by topic.
+    pub fn ranges(&self) -> impl Iterator<Item = (&str, Vec<RangeHash>)> {
+        self.tracks
+            .iter()
+            .map(|track| (track.name.as_str(), track.ranges().copied().collect()))
+    }
+
+    /// Follows these topics and no others from now on. What was followed before goes on where it is.
+    pub(crate) fn follow(&mut self, race: &[String], cards: &[&str]) {
+        self.tracks
+            .retain(|track| race.contains(&track.name) || cards.contains(&track.name.as_str()));
+        for name in race {
+            let index = match self.topics.iter().position(|known| known == name) {
+                Some(index) => index,
+                None => {
+                    self.topics.push(name.clone());
+                    self.topics.len() - 1
+                }
+            };
+            // Chosen by hand, one at a time: 65,536 are not reached, and then they are merely not drawn.
+            self.follow_one(name, u16::try_from(index).ok());
+        }
+        for name in cards {
+            if !race.iter().any(|chosen| chosen == name) {
+                self.follow_one(name, None);
+            }
+        }
+        self.followed = self.followed.wrapping_add(1);
+    }
+
+    fn follow_one(&mut self, name: &str, race: Option<u16>) {
+        match self.tracks.iter_mut().find(|track| track.name == name) {
+            Some(track) => track.race = race,
+            None => self.tracks.push(Track::new(name.to_owned(), race)),
+        }
+    }
+
+    /// Begins anew on every topic, with its newest event.
+    pub(crate) fn forget_positions(&mut self) {
+        self.tracks.iter_mut().for_each(Track::forget_position);
+        self.followed = self.followed.wrapping_add(1);
+    }
+
+    /// The names of all topics that are followed.
+    pub(crate) fn followed_topics(&self) -> impl Iterator<Item = &str> {
+        self.tracks.iter().map(|track| track.name.as_str())
+    }
+
+    /// What to ask for, as `TOPIC[@CURSOR]`, of the topics that `wanted` picks. They count as asked for from now on.
+    pub(crate) fn ask(&mut self, now_us: f64, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut from = Vec::with_capacity(self.tracks.len());
+        for track in self.tracks.iter_mut().filter(|track| wanted(&track.name)) {
+            track.asked_us.get_or_insert(now_us);
+            let mut text = track.name.clone();
+            if let Some(cursor) = &track.cursor {
+                text.push('@');
+                text.push_str(&cursor.to_string());
+            }
+            from.push(text);
+        }
+        from
+    }
+
+    /// The single entry for what either lane brought: drops what was there before, finds what is missing, keeps the rest.
+    /// How many events were applied, those that only feed cards among them.
+    pub(crate) fn ingest(&mut self, batch: Batch<'_>, receipt: Receipt<'_>) -> u32 {
+        let hidden = std::mem::take(&mut self.was_hidden) || receipt.hidden;
+        for gap in &batch.gaps {
+            self.told(gap, receipt.received_us);
+        }
+        let sent_us = batch.sent_us as f64;
+        let (mut applied, mut at) = (0, 0);
+        for (i, (text, event)) in batch.events.iter().enumerate() {
+            // Events of one topic mostly follow each other.
+            if self.tracks.get(at).is_none_or(|track| track.name != event.topic) {
+                match self.tracks.iter().position(|track| track.name == event.topic) {
+                    Some(found) => at = found,
+                    None => continue, // not followed any more since this was asked for
+                }
+            }
+            let track = &mut self.tracks[at];
+            match track.advance(event.epoch, event.partition, event.offset) {
+                Step::Next => {}
+                Step::Duplicate => {
+                    self.counters.duplicates += 1;
+                    continue;
+                }
+                Step::Unexplained { from_offset, count } => {
+                    self.counters.unexplained += 1;
+                    let (topic, at_us) = (track.name.clone(), receipt.received_us);
+                    self.gaps.push(GapMark {
+                        topic,
+                        from_offset,
+                        count,
+                        reason: None,
+                        at_us,
+                    });
+                }
+            }
+            applied += 1;
+            track.hash(event.epoch, event.partition, event.offset, text);
+            track.fresh = Some(i);
+            let Some(topic) = track.race else { continue };
+            let foreign = matches!((&event.host, receipt.host), (Some(its), Some(ours)) if its != ours);
+            let ingested_us = event.ingested_us as f64;
+            let arrival = Arrival {
+                topic,
+                offset: event.offset,
+                produced_us: if foreign { ingested_us } else { event.produced_us as f64 },
+                ingested_us,
+                sent_us,
+                received_us: receipt.received_us,
+                applied_us: receipt.applied_us,
+                foreign,
+                hidden,
+                backlog: track.asked_us.is_some_and(|asked_us| ingested_us < asked_us),
+            };
+            self.counters.events += 1;
+            self.counters.hidden += u64::from(hidden);
+            if arrival.counts() {
+                self.history.add(arrival.received_us, arrival.latency_us());
+            }
+            self.arrivals.push(arrival);
+        }
+        for track in &mut self.tracks {
+            // Copied once a batch, not once an event.
+            if let Some((_, event)) = track.fresh.take().and_then(|i| batch.events.get(i)) {
+                keep_newest(&mut track.newest, event, receipt.received_us);
+            }
+        }
+        for (topic, cursor) in batch.next {
+            if let Some(track) = self.tracks.iter_mut().find(|track| track.name == topic) {
+                track.cursor = Some(cursor);
+            }
+        }
+        applied
+    }
+
+    /// Takes in a gap that the server told.
+    pub(crate) fn told(&mut self, gap: &Gap, at_us: f64) {
+        let Some(track) = self.tracks.iter_mut().find(|track| track.name == gap.topic) else {
+            return;
+        };
+        let count = track.told(gap);
+        if gap.reason == GapReason::Superseded {
+            self.counters.superseded += count.unwrap_or(0);
+            return;
+        }
+        if count == Some(0) || track.race.is_none() {
+            return;
+        }
+        match count {
+            Some(count) => self.counters.missed += count,
+            None => self.counters.unknown_gaps += 1,
+        }
+        let (topic, from_offset, reason) = (gap.topic.clone(), gap.from_offset, Some(gap.reason));
+        self.gaps.push(GapMark {
+            topic,
+            from_offset,
+            count,
+            reason,
+            at_us,
+        });
+    }
+
+    /// An attempt that fails again does not make the trouble younger: the time stays while the kind of status does.
+    pub(crate) fn set_status(&mut self, status: Status, now_us: f64) {
+        if std::mem::discriminant(&status) != std::mem::discriminant(&self.status) {
+            self.since_us = now_us;
+        }
+        self.status = status;
+    }
+
+    /// The tab is hidden, or was until now.
+    pub(crate) fn set_hidden(&mut self) {
+        self.was_hidden = true;
+    }
+
+    /// Something came, whatever it was.
+    pub(crate) fn heard(&mut self, now_us: f64, hidden: bool) {
+        self.last_heard_us = Some(now_us);
+        self.history.tick(now_us);
+        self.was_hidden = hidden;
+    }
+
+    /// The server's clock was set: what was timed before is on another scale and is let go.
+    pub(crate) fn clock_stepped(&mut self, by_us: f64) {
+        self.arrivals.clear();
+        self.history.clear();
+        self.requests.clear();
+        self.gaps.clear();
+        self.since_us += by_us;
+        for time in [&mut self.last_heard_us, &mut self.asking_since_us]
+            .into_iter()
+            .flatten()
+        {
+            *time += by_us;
+        }
+        if let Status::Reconnecting { retry_at_us, .. } | Status::Refused { retry_at_us, .. } = &mut self.status {
+            *retry_at_us += by_us;
+        }
+    }
+}
+
+fn keep_newest(newest: &mut Option<Newest>, event: &Event<'_>, received_us: f64) {
+    // The old one's memory is used again.
+    let mut data = newest.take().map(|old| old.data).unwrap_or_default();
+    data.clear();
+    let text = event.data.get();
+    let end = text.floor_char_boundary(Newest::MAX_BYTES);
+    data.push_str(&text[..end]);
+    *newest = Some(Newest {
+        epoch: event.epoch,
+        partition: event.partition,
+        offset: event.offset,
+        produced_us: event.produced_us as f64,
+        received_us,
+        data,
+        cut: end < text.len(),
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(topic: &str, epoch: u64, offset: u64, produced_us: i64) -> String {
+        let epoch = Epoch::new(epoch);
+        format!(
+            r#"{{"topic":"{topic}","epoch":"{epoch}","partition":0,"offset":{offset},"id":"{offset}","produced_us":{produced_us},"ingested_us":{ingested},"host":"here","type":"x","data":{{"n":{offset}}}}}"#,
+            ingested = produced_us + 10,
+        )
+    }
+
+    fn page(events: &[String], next: &[(&str, &str)], gaps: &str) -> String {
+        let next: BTreeMap<_, _> = next.iter().copied().collect();
+        let next = serde_json::to_string(&next).unwrap();
+        format!(
+            r#"{{"events":[{}],"next":{next},"gaps":[{gaps}],"more":false,"sent_us":500}}"#,
+            events.join(",")
+        )
+    }
+
+    fn receipt(received_us: f64) -> Receipt<'static> {
+        Receipt {
+            received_us,
+            applied_us: received_us + 1.0,
+            hidden: false,
+            host: Some("here"),
+        }
+    }
+
+    fn lane() -> Lane {
+        let mut lane = Lane::new(LaneId::Poll, "r".to_owned());
+        lane.follow(&["a".to_owned(), "b".to_owned()], &["settings"]);
+        lane.ask(0.0, |_| true);
+        lane
+    }
+
+    fn ingest(lane: &mut Lane, text: &str, received_us: f64) -> u32 {
+        lane.ingest(Batch::parse(text).unwrap(), receipt(received_us))
+    }
+
+    proptest! {
+        /// However the same events are cut into batches, and however often some come again: applied once each, in order.
+        #[test]
+        fn each_event_is_applied_once(cuts in prop::collection::vec((0..12u64, 0..5u64), 1..20)) {
+            let (mut lane, mut next) = (lane(), 0u64);
+            let mut repeated = 0;
+            for (fresh, again) in cuts {
+                let from = next.saturating_sub(again);
+                repeated += next - from;
+                next += fresh;
+                let events: Vec<_> = (from..next).map(|offset| event("a", 1, offset, 100)).collect();
+                ingest(&mut lane, &page(&events, &[], ""), 1000.0);
+            }
+            prop_assert!(lane.arrivals.iter().map(|arrival| arrival.offset).eq(0..next));
+            prop_assert_eq!(lane.counters.events, next);
+            prop_assert_eq!(lane.counters.duplicates, repeated);
+            prop_assert_eq!(lane.counters.unexplained, 0);
+        }
+    }
+
+    #[test]
+    fn a_batch_ends_up_where_it_belongs() {
+        let mut lane = lane();
+        let events = [
+            event("a", 1, 5, 100),
+            event("b", 1, 9, 200),
+            event("a", 1, 6, 300),
+            event("settings", 1, 0, 50),
+        ];
+        let text = page(&events, &[("a", "000000000001-7"), ("b", "000000000001-10")], "");
+        assert_eq!(ingest(&mut lane, &text, 1000.0), 4);
+        assert_eq!(lane.counters.events, 3, "cards do not race");
+        let arrival = *lane.arrivals.newest().unwrap();
+        assert_eq!((arrival.topic, arrival.offset, arrival.latency_us()), (0, 6, 700.0));
+        assert_eq!(
+            (arrival.ingested_us, arrival.sent_us, arrival.applied_us),
+            (310.0, 500.0, 1001.0)
+        );
+        assert_eq!(lane.newest("a").unwrap().data, r#"{"n":6}"#);
+        assert_eq!(lane.newest("settings").unwrap().offset, 0);
+        assert_eq!(
+            lane.ask(0.0, |_| true),
+            ["a@000000000001-7", "b@000000000001-10", "settings"]
+        );
+    }
+
+    #[test]
+    fn a_gap_is_counted_by_its_reason_and_explains_the_hole() {
+        let mut lane = lane();
+        ingest(&mut lane, &page(&[event("a", 1, 1, 0)], &[], ""), 1.0);
+        let gaps = r#"{"topic":"a","partition":0,"from_offset":2,"count":3,"reason":"retention"},
+            {"topic":"settings","partition":0,"from_offset":0,"count":7,"reason":"superseded"}"#;
+        ingest(&mut lane, &page(&[event("a", 1, 5, 0)], &[], gaps), 2.0);
+        let counters = lane.counters;
+        assert_eq!((counters.missed, counters.superseded, counters.unexplained), (3, 7, 0));
+        let mark = lane.gaps.newest().unwrap();
+        assert_eq!(
+            (mark.from_offset, mark.count, mark.reason),
+            (2, Some(3), Some(GapReason::Retention))
+        );
+
+        let gap = r#"{"topic":"a","partition":0,"from_offset":6,"count":null,"reason":"epoch"}"#;
+        ingest(&mut lane, &page(&[event("a", 2, 0, 0)], &[], gap), 3.0);
+        assert_eq!((lane.counters.unknown_gaps, lane.counters.unexplained), (1, 0));
+    }
+
+    #[test]
+    fn a_hole_that_nobody_told_is_counted_and_shown() {
+        let mut lane = lane();
+        ingest(
+            &mut lane,
+            &page(&[event("a", 1, 1, 0), event("a", 1, 4, 0)], &[], ""),
+            1.0,
+        );
+        assert_eq!(lane.counters.unexplained, 1);
+        assert_eq!(
+            lane.gaps.newest().map(|mark| (mark.count, mark.reason)),
+            Some((Some(2), None))
+        );
+    }
+
+    #[test]
+    fn what_was_there_before_it_was_asked_for_has_no_latency() {
+        let mut lane = Lane::new(LaneId::Stream, "r".to_owned());
+        lane.follow(&["a".to_owned()], &[]);
+        lane.ask(1000.0, |_| true);
+        ingest(
+            &mut lane,
+            &page(&[event("a", 1, 1, 900), event("a", 1, 2, 995)], &[], ""),
+            2000.0,
+        );
+        assert_eq!(
+            lane.arrivals.iter().map(|arrival| arrival.backlog).collect::<Vec<_>>(),
+            [true, false]
+        );
+        assert_eq!(lane.summary(0.0).unwrap().count, 1);
+    }
+
+    #[test]
+    fn anothers_clock_starts_no_latency() {
+        let mut lane = lane();
+        let batch = page(&[event("a", 1, 1, 5000)], &[], "");
+        lane.ingest(
+            Batch::parse(&batch).unwrap(),
+            Receipt {
+                host: Some("elsewhere"),
+                ..receipt(6000.0)
+            },
+        );
+        let arrival = lane.arrivals.newest().unwrap();
+        assert!(arrival.foreign);
+        assert_eq!(arrival.latency_us(), 990.0, "from ingested_us on");
+    }
+
+    #[test]
+    fn negative_latency_is_kept() {
+        let mut lane = lane();
+        ingest(&mut lane, &page(&[event("a", 1, 1, 5000)], &[], ""), 4990.0);
+        assert_eq!(lane.summary(0.0).unwrap().mean_us, -10.0);
+    }
+
+    #[test]
+    fn the_first_batch_after_a_hidden_tab_is_kept_apart_too() {
+        let mut lane = lane();
+        lane.set_hidden();
+        ingest(&mut lane, &page(&[event("a", 1, 1, 0)], &[], ""), 1.0);
+        ingest(&mut lane, &page(&[event("a", 1, 2, 0)], &[], ""), 2.0);
+        assert_eq!(
+            lane.arrivals.iter().map(|arrival| arrival.hidden).collect::<Vec<_>>(),
+            [true, false]
+        );
+        assert_eq!(lane.counters.hidden, 1);
+        assert_eq!(lane.summary(0.0).unwrap().count, 1);
+    }
+
+    #[test]
+    fn both_lanes_give_a_topic_the_same_index_and_keep_it() {
+        let (mut one, mut other) = (lane(), lane());
+        for lane in [&mut one, &mut other] {
+            lane.follow(&["c".to_owned(), "a".to_owned()], &[]);
+        }
+        assert_eq!(one.topics, ["a", "b", "c"]);
+        assert_eq!(one.topics, other.topics);
+        assert!(one.followed_topics().eq(["a", "c"]));
+        assert_eq!(
+            ingest(&mut one, &page(&[event("b", 1, 1, 0)], &[], ""), 1.0),
+            0,
+            "b is not followed any more"
+        );
+    }
+
+    #[test]
+    fn who_comes_back_from_solo_begins_with_the_newest() {
+        let mut lane = lane();
+        ingest(
+            &mut lane,
+            &page(&[event("a", 1, 1, 0)], &[("a", "000000000001-2")], ""),
+            1.0,
+        );
+        lane.forget_positions();
+        assert_eq!(lane.ask(500.0, |topic| topic == "a"), ["a"]);
+        ingest(&mut lane, &page(&[event("a", 1, 90, 100)], &[], ""), 600.0);
+        assert_eq!(
+            (lane.counters.unexplained, lane.arrivals.newest().unwrap().backlog),
+            (0, true)
+        );
+    }
+
+    #[test]
+    fn a_large_value_is_cut_between_characters() {
+        let mut newest = None;
+        let data = format!("\"{}\"", "é".repeat(Newest::MAX_BYTES));
+        let text = format!(
+            r#"{{"topic":"a","epoch":"000000000001","partition":0,"offset":1,"id":"","produced_us":0,"ingested_us":0,"type":"x","data":{data}}}"#
+        );
+        keep_newest(&mut newest, &serde_json::from_str(&text).unwrap(), 0.0);
+        let newest = newest.unwrap();
+        assert!(newest.cut && newest.data.len() <= Newest::MAX_BYTES && newest.data.len() > Newest::MAX_BYTES - 4);
+    }
+
+    #[test]
+    fn trouble_keeps_its_beginning() {
+        let mut lane = lane();
+        let trouble = |attempt| Status::Reconnecting {
+            why: String::new(),
+            retry_at_us: 0.0,
+            attempt,
+        };
+        lane.set_status(trouble(1), 10.0);
+        lane.set_status(trouble(2), 20.0);
+        assert_eq!(lane.since_us, 10.0);
+        lane.set_status(Status::Live, 30.0);
+        assert_eq!(lane.since_us, 30.0);
+    }
+
+    #[test]
+    fn a_step_of_the_clock_lets_go_of_what_was_timed_before() {
+        let mut lane = lane();
+        ingest(&mut lane, &page(&[event("a", 1, 1, 0)], &[], ""), 1.0);
+        lane.heard(1.0, false);
+        lane.clock_stepped(1e9);
+        assert!(lane.arrivals.is_empty());
+        assert_eq!(lane.last_heard_us, Some(1e9 + 1.0));
+        ingest(&mut lane, &page(&[event("a", 1, 2, 0)], &[], ""), 2.0);
+        assert_eq!(lane.counters.unexplained, 0, "positions are no times");
     }
 }

@@ -3,6 +3,8 @@
 //! Percentiles are nearest-rank (the smallest sample that at least p of all samples do not exceed): always a
 //! latency that some event really had, but in [`History`], whose log-linear histogram (the idea of HdrHistogram) rounds it.
 
+use serde::Serialize;
+
 /// One event as one lane brought it to this page. All times are on the server's clock, in microseconds since
 /// the Unix epoch (an `f64` is exact to 0.25 µs until the year 2100); the page's own were moved by the offset of the moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,15 +87,6 @@ impl<T> Ring<T> {
         self.iter_back().next()
     }
 
-    pub fn newest_mut(&mut self) -> Option<&mut T> {
-        let at = if self.oldest == 0 {
-            self.items.len()
-        } else {
-            self.oldest
-        };
-        self.items.get_mut(at.checked_sub(1)?)
-    }
-
     /// From the oldest to the newest.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         let (newer, older) = self.items.split_at(self.oldest);
@@ -107,7 +100,7 @@ impl<T> Ring<T> {
 }
 
 /// What a set of latencies amounts to, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Summary {
     pub count: usize,
     pub mean_us: f64,
@@ -318,4 +311,159 @@ fn middle(step: usize) -> f64 {
     let (doubling, within) = ((step - LINEAR) >> STEPS_LOG2, (step - LINEAR) & ((1 << STEPS_LOG2) - 1));
     let width = (1u64 << (doubling + 1)) as f64;
     (((1 << STEPS_LOG2) + within) as f64 + 0.5) * width
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arrival(produced_us: f64, received_us: f64) -> Arrival {
+        Arrival {
+            topic: 0,
+            offset: 0,
+            produced_us,
+            ingested_us: produced_us,
+            sent_us: received_us,
+            received_us,
+            applied_us: received_us,
+            foreign: false,
+            hidden: false,
+            backlog: false,
+        }
+    }
+
+    /// The definition, written the slow way.
+    fn nearest_rank(sorted: &[f64], p: f64) -> f64 {
+        let not_exceeding = |value: f64| sorted.iter().filter(|sample| **sample <= value).count() as f64;
+        *sorted
+            .iter()
+            .find(|value| not_exceeding(**value) >= p * sorted.len() as f64)
+            .unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_summary_says_what_a_sorted_list_says(mut samples in prop::collection::vec(-1e3..1e7f64, 1..400)) {
+            let summary = Summary::of(&mut samples.clone()).unwrap();
+            samples.sort_by(f64::total_cmp);
+            prop_assert_eq!(summary.count, samples.len());
+            prop_assert_eq!(summary.p5_us, nearest_rank(&samples, 0.05));
+            prop_assert_eq!(summary.p50_us, nearest_rank(&samples, 0.50));
+            prop_assert_eq!(summary.p99_us, nearest_rank(&samples, 0.99));
+            prop_assert_eq!(summary.worst_us, samples[samples.len() - 1]);
+            let mean = samples.iter().sum::<f64>() / samples.len() as f64;
+            prop_assert!((summary.mean_us - mean).abs() <= 1e-6 * mean.abs().max(1.0));
+        }
+
+        #[test]
+        fn the_histogram_keeps_its_error_bound(samples in prop::collection::vec(-1e9..1e11f64, 1..200)) {
+            let mut history = History::new();
+            samples.iter().for_each(|sample| history.add(5.5e6, *sample));
+            history.tick(6e6);
+            let exact = Summary::of(&mut samples.clone()).unwrap();
+            let bucket = *history.iter().next().unwrap();
+            prop_assert_eq!(bucket.start_us, 5e6);
+            prop_assert_eq!(bucket.count as usize, samples.len());
+            for (of_histogram, exact) in
+                [(bucket.p5_us, exact.p5_us), (bucket.p50_us, exact.p50_us), (bucket.p99_us, exact.p99_us)]
+            {
+                let bound = (exact.abs() / 64.0).max(0.5);
+                prop_assert!((of_histogram - exact).abs() <= bound, "{of_histogram} for {exact}");
+            }
+        }
+
+        #[test]
+        fn every_step_is_found_again_from_its_middle(at in 0..SIDE) {
+            prop_assert_eq!(step(middle(at)), at);
+        }
+
+        #[test]
+        fn a_ring_keeps_the_newest_in_order(items in prop::collection::vec(any::<u16>(), 0..100), capacity in 1..20usize) {
+            let mut ring = Ring::new(capacity);
+            items.iter().for_each(|item| ring.push(*item));
+            let kept = &items[items.len().saturating_sub(capacity)..];
+            prop_assert_eq!(ring.iter().copied().collect::<Vec<_>>(), kept);
+            prop_assert_eq!(ring.iter_back().copied().collect::<Vec<_>>(), kept.iter().rev().copied().collect::<Vec<_>>());
+            prop_assert_eq!(ring.len(), kept.len());
+            prop_assert_eq!(ring.newest(), kept.last());
+        }
+    }
+
+    #[test]
+    fn a_summary_of_nothing_is_nothing() {
+        assert_eq!(Summary::of(&mut []), None);
+        let mut hidden = arrival(1.0, 2.0);
+        hidden.hidden = true;
+        let mut backlog = arrival(1.0, 2.0);
+        backlog.backlog = true;
+        assert_eq!(summary([&hidden, &backlog], 0.0), None);
+    }
+
+    #[test]
+    fn a_window_ends_where_it_should_and_negatives_are_kept() {
+        let arrivals = [arrival(5.0, 4.0), arrival(0.0, 3.0), arrival(0.0, 2.9)];
+        let summary = summary(&arrivals, 3.0).unwrap();
+        assert_eq!(
+            (summary.count, summary.p5_us, summary.mean_us, summary.worst_us),
+            (2, -1.0, 1.0, 3.0)
+        );
+    }
+
+    #[test]
+    fn history_goes_second_by_second_and_forgets_the_oldest() {
+        let mut history = History::new();
+        for second in 0..400 {
+            history.add(f64::from(second) * 1e6 + 10.0, f64::from(second));
+        }
+        history.tick(400e6);
+        let starts: Vec<f64> = history.iter().map(|bucket| bucket.start_us).collect();
+        assert_eq!(
+            starts,
+            (100..400).map(|second| f64::from(second) * 1e6).collect::<Vec<_>>()
+        );
+        history.tick(500e6);
+        assert_eq!(
+            history.iter().count(),
+            History::SECONDS,
+            "a second without events makes no bucket"
+        );
+    }
+
+    #[test]
+    fn a_step_back_of_the_clock_by_little_opens_no_second_twice() {
+        let mut history = History::new();
+        history.add(2_000_010.0, 1.0);
+        history.add(1_999_990.0, 1.0);
+        history.add(3_000_000.0, 1.0);
+        assert_eq!(
+            history
+                .iter()
+                .map(|bucket| (bucket.start_us, bucket.count))
+                .collect::<Vec<_>>(),
+            [(2e6, 2)]
+        );
+    }
+
+    /// Events at random moments against a poller that is simulated step by step.
+    #[test]
+    fn the_prediction_for_polling_holds_in_a_simulation() {
+        for (interval_us, round_trip_us) in [(1e6, 2e3), (1e6, 3e5), (1e5, 5e4)] {
+            let (mut total, mut count, mut asked_us) = (0.0, 0.0, 0.0);
+            let mut event_us = 0.0;
+            for _ in 0..2000 {
+                let read_us = asked_us + round_trip_us / 2.0;
+                let received_us = asked_us + round_trip_us;
+                while event_us <= read_us {
+                    total += received_us - event_us;
+                    count += 1.0;
+                    event_us += 7_919.0;
+                }
+                asked_us = received_us + interval_us;
+            }
+            let (mean, predicted) = (total / count, predict_poll_us(interval_us, round_trip_us));
+            assert!((mean - predicted).abs() / predicted < 0.02, "{mean} for {predicted}");
+        }
+    }
 }

@@ -4,15 +4,22 @@ use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use freshet_wire::Hello;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::VisibilityState;
 
-use crate::clock::Offset;
-use crate::lane::{Lane, LaneId};
-
-/// The slowest and the fastest polling that can be chosen.
-pub const INTERVAL_MS: std::ops::RangeInclusive<u32> = 100..=30_000;
+use crate::choice::{Choice, clamp_interval_ms};
+use crate::clock::{Clock, Offset, Outcome, PageClock, Probe};
+use crate::lane::{self, Batch, Lane, LaneId, Receipt, Status};
+use crate::wait::{Wake, after};
+use crate::{api, report};
 
 /// State topics that feed cards: both lanes always carry them; they never count in the race.
 pub const CARD_TOPICS: [&str; 2] = ["settings", "deliveries"];
+
+/// Between two clock probes.
+pub(crate) const PROBE_EVERY_US: f64 = 2_000_000.0;
 
 #[derive(Debug)]
 pub struct Model {
@@ -21,17 +28,19 @@ pub struct Model {
     /// The topics of the race that are chosen now.
     pub topics: Vec<String>,
     pub interval_ms: u32,
-    /// The picture stands still; the lanes go on, so that nothing is missed.
+    /// The picture stands still; the lanes go on, so that nothing is missed and the figures stay true.
     pub paused: bool,
     /// The tab cannot be seen.
     pub hidden: bool,
     pub solo: Option<LaneId>,
     /// How the server introduced itself, last.
     pub hello: Option<Hello>,
-    /// What the server refused last, in words for people.
+    /// What the server refused last on a connection that goes on, in words for people.
     pub problem: Option<String>,
     /// The page's clock is fine (5 µs) only if so.
     pub cross_origin_isolated: bool,
+    pub(crate) page_clock: PageClock,
+    pub(crate) clock: Clock,
 }
 
 impl Model {
@@ -42,9 +51,27 @@ impl Model {
         }
     }
 
-    /// The clock's offset and its bound; `None` before the first probe was answered.
+    /// How the page's clock differs from the server's; `None` before the first probe was answered.
     pub fn offset(&self) -> Option<Offset> {
-        None
+        self.clock.offset(self.page_clock.now_us())
+    }
+
+    pub(crate) fn lane_mut(&mut self, id: LaneId) -> &mut Lane {
+        match id {
+            LaneId::Poll => &mut self.poll,
+            LaneId::Stream => &mut self.stream,
+        }
+    }
+
+    pub(crate) fn is_off(&self, id: LaneId) -> bool {
+        self.solo.is_some_and(|solo| solo != id)
+    }
+
+    fn choice(&self) -> Choice {
+        Choice {
+            topics: self.topics.clone(),
+            interval_ms: self.interval_ms,
+        }
     }
 }
 
@@ -55,26 +82,50 @@ pub struct Handle(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     model: RefCell<Model>,
+    page_clock: PageClock,
+    poll: Wake,
+    stream: Wake,
 }
 
 impl Handle {
-    /// Makes the model with what is remembered (URL hash, local storage) and starts both lanes.
+    /// Makes the model with what is remembered (URL fragment, local storage) and starts both lanes.
     pub fn start() -> Self {
-        let model = Model {
-            poll: Lane::new(LaneId::Poll, String::new()),
-            stream: Lane::new(LaneId::Stream, String::new()),
-            topics: Vec::new(),
-            interval_ms: 1000,
+        let Some(page_clock) = PageClock::new() else {
+            wasm_bindgen::throw_str("no window")
+        };
+        let Choice { topics, interval_ms } = Choice::recall();
+        let name = random_name();
+        let mut model = Model {
+            poll: Lane::new(LaneId::Poll, name.clone() + "-poll"),
+            stream: Lane::new(LaneId::Stream, name + "-stream"),
+            topics,
+            interval_ms,
             paused: false,
-            hidden: false,
+            hidden: is_hidden(),
             solo: None,
             hello: None,
             problem: None,
-            cross_origin_isolated: false,
+            cross_origin_isolated: is_cross_origin_isolated(),
+            clock: Clock::new(page_clock.resolution_us()),
+            page_clock: page_clock.clone(),
         };
-        Self(Rc::new(Inner {
+        for lane in [&mut model.poll, &mut model.stream] {
+            lane.follow(&model.topics, &CARD_TOPICS);
+            lane.since_us = page_clock.now_us();
+        }
+        let (poll, stream) = (Wake::default(), Wake::default());
+        let handle = Self(Rc::new(Inner {
             model: RefCell::new(model),
-        }))
+            page_clock,
+            poll,
+            stream,
+        }));
+        handle.watch_visibility();
+        report::expose(handle.clone());
+        spawn_local(lane::poll::run(handle.clone()));
+        spawn_local(lane::stream::run(handle.clone()));
+        spawn_local(handle.clone().watch_clock());
+        handle
     }
 
     /// To be read and let go within one animation frame or event handler.
@@ -84,25 +135,174 @@ impl Handle {
 
     /// Page time on the server's clock, in microseconds since the Unix epoch (the page's own before the first probe).
     pub fn now_us(&self) -> f64 {
-        0.0
+        self.server_us(self.page_us())
     }
 
     /// Chooses the topics of the race. Remembered.
     pub fn set_topics(&self, topics: Vec<String>) {
-        self.0.model.borrow_mut().topics = topics;
+        self.update(|model| {
+            model.topics = topics;
+            model.problem = None;
+            model.poll.follow(&model.topics, &CARD_TOPICS);
+            model.stream.follow(&model.topics, &CARD_TOPICS);
+            model.choice().remember();
+        });
+        self.0.poll.call();
+        self.0.stream.call();
     }
 
-    /// From one response to the next request; brought into [`INTERVAL_MS`]; takes effect at once. Remembered.
+    /// From one response to the next request; brought into [`crate::choice::INTERVAL_MS`]; takes effect at once. Remembered.
     pub fn set_interval_ms(&self, interval_ms: u32) {
-        self.0.model.borrow_mut().interval_ms = interval_ms.clamp(*INTERVAL_MS.start(), *INTERVAL_MS.end());
+        self.update(|model| {
+            model.interval_ms = clamp_interval_ms(interval_ms);
+            model.choice().remember();
+        });
+        self.0.poll.call();
     }
 
+    /// Stops the picture; the lanes go on.
     pub fn set_paused(&self, paused: bool) {
-        self.0.model.borrow_mut().paused = paused;
+        self.update(|model| model.paused = paused);
     }
 
     /// Runs one lane alone, or both (`None`). A lane that comes back begins anew, with the newest events.
     pub fn set_solo(&self, solo: Option<LaneId>) {
-        self.0.model.borrow_mut().solo = solo;
+        let now_us = self.now_us();
+        self.update(|model| {
+            let was_off = [LaneId::Poll, LaneId::Stream].map(|id| (id, model.is_off(id)));
+            model.solo = solo;
+            for (id, was_off) in was_off {
+                let is_off = model.is_off(id);
+                let lane = model.lane_mut(id);
+                if is_off && !was_off {
+                    lane.set_status(Status::Off, now_us);
+                } else if was_off && !is_off {
+                    lane.forget_positions();
+                    lane.set_status(Status::Connecting, now_us);
+                }
+            }
+        });
+        self.0.poll.call();
+        self.0.stream.call();
     }
+
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut Model) -> T) -> T {
+        change(&mut self.0.model.borrow_mut())
+    }
+
+    /// What a lane waits for besides time.
+    pub(crate) fn wake(&self, id: LaneId) -> &Wake {
+        match id {
+            LaneId::Poll => &self.0.poll,
+            LaneId::Stream => &self.0.stream,
+        }
+    }
+
+    /// The page's own clock.
+    pub(crate) fn page_us(&self) -> f64 {
+        self.0.page_clock.now_us()
+    }
+
+    /// A moment of the page's clock on the server's.
+    pub(crate) fn server_us(&self, page_us: f64) -> f64 {
+        page_us + self.model().offset().map_or(0.0, |offset| offset.offset_us)
+    }
+
+    /// Gives a batch to its lane; received at that moment of the page's clock. How many events were applied.
+    pub(crate) fn ingest(&self, id: LaneId, batch: Batch<'_>, received_page_us: f64) -> u32 {
+        let received_us = self.server_us(received_page_us);
+        let applied_us = self.now_us();
+        self.update(|model| {
+            let Model {
+                poll,
+                stream,
+                hello,
+                hidden,
+                ..
+            } = model;
+            let lane = if id == LaneId::Poll { poll } else { stream };
+            let host = hello.as_ref().map(|hello| hello.host.as_str());
+            lane.ingest(
+                batch,
+                Receipt {
+                    received_us,
+                    applied_us,
+                    hidden: *hidden,
+                    host,
+                },
+            )
+        })
+    }
+
+    /// Takes in what a clock probe told.
+    pub(crate) fn observe(&self, probe: Probe) {
+        self.update(|model| {
+            if let Outcome::Stepped(by_us) = model.clock.observe(probe) {
+                model.poll.clock_stepped(by_us);
+                model.stream.clock_stepped(by_us);
+            }
+        });
+    }
+
+    /// One clock probe over HTTP.
+    pub(crate) async fn probe(&self) -> Result<(), api::Failure> {
+        let t0_us = self.page_us();
+        let answer = api::clock().await?;
+        let t3_us = self.page_us();
+        self.observe(Probe {
+            t0_us,
+            t1_us: answer.t1_us as f64,
+            t2_us: answer.t2_us as f64,
+            t3_us,
+        });
+        Ok(())
+    }
+
+    /// Probes over HTTP for as long as the stream, which probes on its own, is not there.
+    async fn watch_clock(self) {
+        loop {
+            after(PROBE_EVERY_US).await;
+            if self.model().stream.status != Status::Live && self.model().offset().is_some() {
+                // A failure here is one of the polling lane as well, which says so.
+                let _ = self.probe().await;
+            }
+        }
+    }
+
+    fn watch_visibility(&self) {
+        let handle = self.clone();
+        let changed = Closure::<dyn Fn()>::new(move || {
+            handle.update(|model| {
+                model.hidden = is_hidden();
+                model.poll.set_hidden();
+                model.stream.set_hidden();
+            });
+            // Their timers may have been held up.
+            handle.0.poll.call();
+            handle.0.stream.call();
+        });
+        if let Some(document) = web_sys::window().and_then(|window| window.document()) {
+            let _ = document.add_event_listener_with_callback("visibilitychange", changed.as_ref().unchecked_ref());
+        }
+        changed.forget(); // lives as long as the page
+    }
+}
+
+fn is_hidden() -> bool {
+    let document = web_sys::window().and_then(|window| window.document());
+    document.is_some_and(|document| document.visibility_state() == VisibilityState::Hidden)
+}
+
+fn is_cross_origin_isolated() -> bool {
+    js_sys::Reflect::get(&js_sys::global(), &"crossOriginIsolated".into()).is_ok_and(|value| value.is_truthy())
+}
+
+/// Eight hexadecimal digits: enough to find one's own figures among a server's readers.
+fn random_name() -> String {
+    let mut name = String::with_capacity(8);
+    for _ in 0..8 {
+        let digit = (js_sys::Math::random() * 16.0) as u32;
+        name.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
+    name
 }

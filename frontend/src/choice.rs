@@ -1,0 +1,129 @@
+//! What the reader of the page chose, and where it is remembered: the URL's fragment first, then local storage.
+//! Both hold the same text, for example `topics=host.cpu,host.network&interval=1000`.
+
+use std::ops::RangeInclusive;
+
+use freshet_wire::check_topic_name;
+use web_sys::Storage;
+
+/// The fastest and the slowest polling, in milliseconds.
+pub const INTERVAL_MS: RangeInclusive<u32> = 100..=30_000;
+
+const STORED_AS: &str = "freshet";
+const DEFAULT_TOPICS: [&str; 3] = ["host.cpu", "host.network", "host.memory"];
+/// What a link can make the page subscribe to.
+const MAX_TOPICS: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) topics: Vec<String>,
+    pub(crate) interval_ms: u32,
+}
+
+impl Choice {
+    pub(crate) fn recall() -> Self {
+        let mut choice = Self {
+            topics: DEFAULT_TOPICS.map(str::to_owned).to_vec(),
+            interval_ms: 1000,
+        };
+        if let Some(text) = storage().and_then(|storage| storage.get_item(STORED_AS).ok()?) {
+            choice.read(&text);
+        }
+        let hash = web_sys::window()
+            .and_then(|window| window.location().hash().ok())
+            .unwrap_or_default();
+        if let Ok(text) = js_sys::decode_uri_component(hash.trim_start_matches('#')) {
+            choice.read(&String::from(text));
+        }
+        choice
+    }
+
+    /// Best effort: a browser may refuse storage.
+    pub(crate) fn remember(&self) {
+        if let Some(storage) = storage() {
+            let _ = storage.set_item(STORED_AS, &self.write());
+        }
+    }
+
+    /// Takes over what is right and passes over what is not.
+    fn read(&mut self, text: &str) {
+        for member in text.split('&') {
+            match member.split_once('=') {
+                Some(("topics", names)) => {
+                    self.topics.clear();
+                    for name in names.split(',') {
+                        let known = self.topics.iter().any(|topic| topic == name);
+                        if check_topic_name(name).is_ok() && !known && self.topics.len() < MAX_TOPICS {
+                            self.topics.push(name.to_owned());
+                        }
+                    }
+                }
+                Some(("interval", ms)) => {
+                    if let Ok(ms) = ms.parse() {
+                        self.interval_ms = clamp_interval_ms(ms);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn write(&self) -> String {
+        let mut text = String::from("topics=");
+        text.push_str(&self.topics.join(","));
+        text.push_str("&interval=");
+        text.push_str(&self.interval_ms.to_string());
+        text
+    }
+}
+
+pub(crate) fn clamp_interval_ms(ms: u32) -> u32 {
+    ms.clamp(*INTERVAL_MS.start(), *INTERVAL_MS.end())
+}
+
+fn storage() -> Option<Storage> {
+    web_sys::window()?.local_storage().ok()?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Choice {
+        let mut choice = Choice {
+            topics: vec!["d".to_owned()],
+            interval_ms: 1000,
+        };
+        choice.read(text);
+        choice
+    }
+
+    proptest! {
+        #[test]
+        fn a_choice_reads_back_as_it_was_written(topics in prop::collection::hash_set("[a-z._ü水-]{1,9}", 0..9), interval_ms in INTERVAL_MS) {
+            let choice = Choice { topics: topics.into_iter().collect(), interval_ms };
+            prop_assert_eq!(read(&choice.write()), choice);
+        }
+
+        #[test]
+        fn no_text_is_too_strange(text: String) {
+            let choice = read(&text);
+            prop_assert!(INTERVAL_MS.contains(&choice.interval_ms));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_passed_over() {
+        let choice = read("topics=a,a b,,a,c&interval=5&else&x=y");
+        assert_eq!(
+            (choice.topics, choice.interval_ms),
+            (vec!["a".to_owned(), "c".to_owned()], 100)
+        );
+        assert_eq!(read("interval=soon").interval_ms, 1000);
+        assert_eq!(read("").topics, ["d"]);
+        let many: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
+        assert_eq!(read(&format!("topics={}", many.join(","))).topics.len(), MAX_TOPICS);
+    }
+}

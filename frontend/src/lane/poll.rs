@@ -1,0 +1,159 @@
+//! The polling lane: asks, waits for the answer in full, waits one interval, asks again.
+
+use crate::api::{self, Failure};
+use crate::model::Handle;
+use crate::wait::sleep;
+
+use super::retry::{Backoff, Due};
+use super::{Batch, LaneId, Request, Status};
+
+/// Runs for as long as the page lives. One request is under way at a time.
+pub(crate) async fn run(page: Handle) {
+    let mut poller = Poller {
+        page,
+        due: Due::Now,
+        backoff: Backoff::default(),
+        etag: None,
+        followed: None,
+    };
+    loop {
+        poller.step().await;
+    }
+}
+
+struct Poller {
+    page: Handle,
+    /// On the page's clock: it does not step.
+    due: Due,
+    backoff: Backoff,
+    /// The validator of the last answer, for the same topics and positions as the next request asks for.
+    etag: Option<String>,
+    followed: Option<u32>,
+}
+
+impl Poller {
+    async fn step(&mut self) {
+        let (off, followed, interval_ms) = {
+            let model = self.page.model();
+            (model.is_off(LaneId::Poll), model.poll.followed, model.interval_ms)
+        };
+        let wake = self.page.wake(LaneId::Poll);
+        if off {
+            wake.wait().await;
+            self.due = Due::Now;
+            return;
+        }
+        if self.followed != Some(followed) {
+            self.followed = Some(followed);
+            self.etag = None;
+            self.due = Due::Now;
+        }
+        let wait_us = self.due.at_us(f64::from(interval_ms) * 1000.0) - self.page.page_us();
+        if wait_us > 0.0 {
+            // After a call: what is due is looked at anew.
+            sleep(wait_us, wake).await;
+            return;
+        }
+        let known = self.page.model().offset();
+        let result = match known {
+            Some(_) => self.ask().await,
+            // Without the server's clock no latency could be told.
+            None => self.page.probe().await.map(|()| true),
+        };
+        let now_us = self.page.page_us();
+        match result {
+            Ok(more) => {
+                self.backoff.reset();
+                self.due = Due::answered(now_us, more);
+            }
+            Err(failure) => self.failed(failure, now_us),
+        }
+    }
+
+    /// One poll. Whether there is more to ask for at once.
+    async fn ask(&mut self) -> Result<bool, Failure> {
+        let page = &self.page;
+        let asked_us = page.now_us();
+        let (from, reader) = page.update(|model| {
+            let lane = &mut model.poll;
+            lane.counters.requests += 1;
+            lane.asking_since_us = Some(asked_us);
+            (lane.ask(asked_us, |_| true), lane.reader.clone())
+        });
+        let sent_page_us = page.page_us();
+        let result = api::events(&from, &reader, self.etag.as_deref()).await;
+        // The text is in the page's memory now: the same moment that the streaming lane stamps.
+        let received_page_us = page.page_us();
+        page.update(|model| model.poll.asking_since_us = None);
+        let polled = result?;
+        let text = polled.page.as_deref();
+        let batch = match text.map(Batch::parse).transpose() {
+            Ok(batch) => batch,
+            Err(_) => {
+                self.etag = None;
+                return Err(Failure {
+                    why: "the answer cannot be read".to_owned(),
+                    status: None,
+                    retry_after_ms: None,
+                });
+            }
+        };
+        self.etag = polled.etag;
+        let not_modified = batch.is_none();
+        let more = batch.as_ref().is_some_and(|batch| batch.more);
+        let events = batch.as_ref().map_or(0, |batch| batch.events.len() as u32);
+        if let Some(batch) = batch {
+            page.ingest(LaneId::Poll, batch, received_page_us);
+        }
+        let (sent_us, received_us) = (page.server_us(sent_page_us), page.server_us(received_page_us));
+        page.update(|model| {
+            let (lane, off) = (&mut model.poll, model.solo == Some(LaneId::Stream));
+            lane.counters.not_modified += u64::from(not_modified);
+            lane.counters.empty += u64::from(events == 0);
+            lane.counters.bytes_decoded += text.map_or(0, str::len) as u64;
+            lane.requests.push(Request {
+                sent_us,
+                received_us,
+                events,
+            });
+            lane.heard(received_us, model.hidden);
+            if !off {
+                lane.set_status(Status::Live, received_us);
+            }
+        });
+        Ok(more)
+    }
+
+    fn failed(&mut self, failure: Failure, now_page_us: f64) {
+        self.due = if failure.is_refusal() {
+            // The same request will be refused again; what would change that calls.
+            Due::At(now_page_us + Backoff::CAP_US)
+        } else {
+            Due::failed(
+                now_page_us,
+                failure.retry_after_ms,
+                &mut self.backoff,
+                js_sys::Math::random(),
+            )
+        };
+        let page = &self.page;
+        let (now_us, retry_at_us) = (page.now_us(), page.server_us(self.due.at_us(0.0)));
+        let (refused, attempt) = (failure.is_refusal(), self.backoff.attempt());
+        page.update(|model| {
+            model.poll.counters.errors += 1;
+            if model.is_off(LaneId::Poll) {
+                return;
+            }
+            let why = failure.why;
+            let status = match refused {
+                true => Status::Refused { why, retry_at_us },
+                false => Status::Reconnecting {
+                    why,
+                    retry_at_us,
+                    attempt,
+                },
+            };
+            model.poll.set_status(status, now_us);
+        });
+    }
+}

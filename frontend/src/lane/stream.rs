@@ -1,0 +1,346 @@
+//! The streaming lane: a WebSocket that is opened again, resumes where it was, and notices when nothing comes any more.
+//!
+//! gloo-net puts each message into a queue without a bound, in the browser's `message` event. The task here always awaits
+//! that queue, and a woken task runs in a microtask, so before the browser's next event: the queue never holds
+//! more than the one message, and what waits, waits in the browser, whose own buffer stops the sender. The time of receipt is taken
+//! in that microtask, when gloo-net has copied the text into the page's memory; the same moment that the polling lane stamps.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use freshet_wire::{ClientMessage, Pong, ServerMessage};
+use futures_util::{Sink, Stream};
+use gloo_net::websocket::futures::WebSocket;
+use gloo_net::websocket::{Message, WebSocketError};
+
+use crate::api;
+use crate::clock::Probe;
+use crate::model::{Handle, PROBE_EVERY_US};
+use crate::wait::{after, sleep};
+
+use super::retry::{Backoff, Watchdog};
+use super::{Batch, LaneId, Status};
+
+/// Until `hello`, which then says how long silence may last.
+const CONNECT_US: f64 = 10_000_000.0;
+
+/// A connection that was live for so long was a good one: its loss is a new trouble.
+const GOOD_US: f64 = 5_000_000.0;
+
+/// The watchdog looks this often.
+const TICK_US: f64 = 1_000_000.0;
+
+/// Clock probes one after the other at the start, each sent when the one before is answered.
+const PROBE_BURST: u32 = 8;
+
+/// Topics in one `subscribe`: a client's message has a bound.
+const SUBSCRIBE_CHUNK: usize = 32;
+
+/// Why a connection ended.
+enum End {
+    /// Wanted: the other lane runs solo.
+    Off,
+    Lost(String),
+    /// The server closed it because of what this page said; the same again would not go better.
+    Refused(String),
+}
+
+/// Runs for as long as the page lives.
+pub(crate) async fn run(page: Handle) {
+    let wake = page.wake(LaneId::Stream);
+    let mut backoff = Backoff::default();
+    loop {
+        if page.model().is_off(LaneId::Stream) {
+            wake.wait().await;
+            continue;
+        }
+        let opened_us = page.page_us();
+        let followed = page.model().stream.followed;
+        page.update(|model| model.stream.counters.requests += 1);
+        let end = match api::stream_url(&page.model().stream.reader).map(|url| WebSocket::open(&url)) {
+            Some(Ok(socket)) => Connection::new(&page, socket).run().await,
+            _ => End::Lost("the browser opens no WebSocket".to_owned()),
+        };
+        let now_us = page.page_us();
+        if now_us - opened_us > GOOD_US + CONNECT_US {
+            backoff.reset();
+        }
+        let (why, refused) = match end {
+            End::Off => {
+                backoff.reset();
+                continue;
+            }
+            End::Lost(why) => (why, false),
+            End::Refused(why) => (why, true),
+        };
+        let retry_at_us = now_us
+            + if refused {
+                Backoff::CAP_US
+            } else {
+                backoff.next_us(js_sys::Math::random())
+            };
+        let (attempt, at_us) = (backoff.attempt(), page.server_us(retry_at_us));
+        let server_now_us = page.now_us();
+        page.update(|model| {
+            model.stream.counters.errors += 1;
+            let status = match refused {
+                true => Status::Refused {
+                    why,
+                    retry_at_us: at_us,
+                },
+                false => Status::Reconnecting {
+                    why,
+                    retry_at_us: at_us,
+                    attempt,
+                },
+            };
+            model.stream.set_status(status, server_now_us);
+        });
+        loop {
+            let wait_us = retry_at_us - page.page_us();
+            let changed = page.model().stream.followed != followed;
+            if wait_us <= 0.0 || page.model().is_off(LaneId::Stream) || (refused && changed) {
+                break;
+            }
+            sleep(wait_us, wake).await;
+        }
+    }
+}
+
+struct Connection<'a> {
+    page: &'a Handle,
+    socket: WebSocket,
+    watchdog: Watchdog,
+    /// After `hello`.
+    greeted: bool,
+    probes: u32,
+    probed_us: f64,
+    subscribed: Vec<String>,
+    followed: Option<u32>,
+    /// Said by the server just before it closes.
+    last_words: Option<String>,
+}
+
+enum Turn {
+    Came(Option<Result<Message, WebSocketError>>),
+    Called,
+    Tick,
+}
+
+impl<'a> Connection<'a> {
+    fn new(page: &'a Handle, socket: WebSocket) -> Self {
+        let now_us = page.page_us();
+        Self {
+            page,
+            socket,
+            watchdog: Watchdog::new(now_us, CONNECT_US),
+            greeted: false,
+            probes: 0,
+            probed_us: now_us,
+            subscribed: Vec::new(),
+            followed: None,
+            last_words: None,
+        }
+    }
+
+    /// Until the connection ends. Dropping the socket closes it.
+    async fn run(mut self) -> End {
+        let mut tick = after(TICK_US);
+        loop {
+            let turn = poll_fn(|cx| {
+                if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
+                    return Poll::Ready(Turn::Came(message));
+                }
+                if self.page.wake(LaneId::Stream).poll(cx).is_ready() {
+                    return Poll::Ready(Turn::Called);
+                }
+                Pin::new(&mut tick).poll(cx).map(|()| Turn::Tick)
+            })
+            .await;
+            let now_us = self.page.page_us();
+            let done = match turn {
+                Turn::Came(Some(Ok(Message::Text(text)))) => self.came(&text, now_us),
+                Turn::Came(Some(Ok(Message::Bytes(_)))) => Err(unreadable()),
+                Turn::Came(Some(Err(error))) => Err(self.ended(&error)),
+                Turn::Came(None) => Err(self.lost()),
+                Turn::Called if self.page.model().is_off(LaneId::Stream) => Err(End::Off),
+                Turn::Called => self.subscribe(),
+                Turn::Tick => {
+                    tick = after(TICK_US);
+                    self.tick(now_us)
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    fn came(&mut self, text: &str, received_page_us: f64) -> Result<(), End> {
+        self.watchdog.heard(received_page_us);
+        self.page.update(|model| {
+            model.stream.counters.frames += 1;
+            model.stream.counters.bytes_decoded += text.len() as u64;
+        });
+        let result = if text.starts_with(r#"{"type":"events","#) {
+            self.events(text, received_page_us)
+        } else {
+            match ServerMessage::parse(text).map_err(|_| unreadable())? {
+                Some(ServerMessage::Events(_)) => self.events(text, received_page_us),
+                Some(ServerMessage::Hello(hello)) => {
+                    self.watchdog
+                        .set_limit_us(2000.0 * f64::from(hello.limits.heartbeat_ms));
+                    self.greeted = true;
+                    let now_us = self.page.now_us();
+                    self.page.update(|model| {
+                        model.hello = Some(hello);
+                        model.stream.set_status(Status::Live, now_us);
+                    });
+                    self.subscribe()?;
+                    self.probe()
+                }
+                Some(ServerMessage::Pong(pong)) => self.pong(pong, received_page_us),
+                Some(ServerMessage::Gap(gap)) => {
+                    let received_us = self.page.server_us(received_page_us);
+                    self.page.update(|model| model.stream.told(&gap, received_us));
+                    Ok(())
+                }
+                Some(ServerMessage::Problem(problem)) => {
+                    let words = api::in_words(&problem.problem);
+                    if problem.closing {
+                        self.last_words = Some(words);
+                    } else {
+                        self.page.update(|model| model.problem = Some(words));
+                    }
+                    Ok(())
+                }
+                // A later version's message: passed over.
+                None => Ok(()),
+            }
+        };
+        let received_us = self.page.server_us(received_page_us);
+        self.page.update(|model| model.stream.heard(received_us, model.hidden));
+        result
+    }
+
+    fn events(&mut self, text: &str, received_page_us: f64) -> Result<(), End> {
+        let batch = Batch::parse(text).map_err(|_| unreadable())?;
+        self.page.ingest(LaneId::Stream, batch, received_page_us);
+        Ok(())
+    }
+
+    fn pong(&mut self, pong: Pong, received_page_us: f64) -> Result<(), End> {
+        self.page.observe(Probe {
+            t0_us: pong.t0_us as f64,
+            t1_us: pong.t1_us as f64,
+            t2_us: pong.t2_us as f64,
+            t3_us: received_page_us,
+        });
+        self.subscribe()?; // it may have waited for the clock
+        if self.probes < PROBE_BURST {
+            self.probe()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn tick(&mut self, now_us: f64) -> Result<(), End> {
+        if self.watchdog.is_stalled(now_us) {
+            return Err(End::Lost(
+                if self.greeted {
+                    "stalled: nothing came, not even a sign of life"
+                } else {
+                    "no answer for 10 s"
+                }
+                .to_owned(),
+            ));
+        }
+        if self.greeted && now_us - self.probed_us > PROBE_EVERY_US - TICK_US / 2.0 {
+            self.probe()?;
+        }
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), End> {
+        self.probes += 1;
+        self.probed_us = self.page.page_us();
+        self.send(&ClientMessage::Ping {
+            t0_us: self.probed_us as i64,
+        })
+    }
+
+    /// Tells the server what changed in the choice of topics. Waits for `hello` and for the server's clock: without it no latency
+    /// could be told.
+    fn subscribe(&mut self) -> Result<(), End> {
+        if !self.greeted || self.page.model().offset().is_none() {
+            return Ok(());
+        }
+        let now_us = self.page.now_us();
+        let (from, wanted, followed) = self.page.update(|model| {
+            let lane = &mut model.stream;
+            if self.followed == Some(lane.followed) {
+                return (Vec::new(), None, lane.followed);
+            }
+            let from = lane.ask(now_us, |topic| !self.subscribed.iter().any(|known| known == topic));
+            let wanted: Vec<String> = lane.followed_topics().map(str::to_owned).collect();
+            (from, Some(wanted), lane.followed)
+        });
+        let Some(wanted) = wanted else { return Ok(()) };
+        self.followed = Some(followed);
+        let topics: Vec<String> = self
+            .subscribed
+            .iter()
+            .filter(|topic| !wanted.contains(topic))
+            .cloned()
+            .collect();
+        self.subscribed = wanted;
+        if !topics.is_empty() {
+            self.send(&ClientMessage::Unsubscribe { topics })?;
+        }
+        for chunk in from.chunks(SUBSCRIBE_CHUNK) {
+            self.send(&ClientMessage::Subscribe { from: chunk.to_vec() })?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, message: &ClientMessage) -> Result<(), End> {
+        let text = serde_json::to_string(message).map_err(|_| unreadable())?;
+        // A browser's socket takes everything at once; what was sent to a closing one shows as its end.
+        Pin::new(&mut self.socket)
+            .start_send(Message::Text(text))
+            .map_err(|_| self.lost())
+    }
+
+    fn lost(&mut self) -> End {
+        End::Lost(match self.last_words.take() {
+            Some(words) => words,
+            None if self.greeted => "the connection was lost".to_owned(),
+            None => "the server cannot be reached".to_owned(),
+        })
+    }
+
+    /// By the close code (RFC 6455, section 7.4.1, and IANA's registry).
+    fn ended(&mut self, error: &WebSocketError) -> End {
+        let WebSocketError::ConnectionClose(close) = error else {
+            return self.lost();
+        };
+        let words = self
+            .last_words
+            .take()
+            .or_else(|| (!close.reason.is_empty()).then(|| close.reason.clone()));
+        let said = |otherwise: &str| words.unwrap_or_else(|| otherwise.to_owned());
+        match close.code {
+            1001 => End::Lost(said("the server is going away")),
+            1003 | 1007..=1010 => End::Refused(said("the server refused what this page sent")),
+            1012 => End::Lost(said("the server restarts")),
+            1013 => End::Lost(said("the server is busy: try again later")),
+            _ if self.greeted => End::Lost(said("the connection was lost")),
+            _ => End::Lost(said("the server cannot be reached")),
+        }
+    }
+}
+
+fn unreadable() -> End {
+    End::Lost("a message cannot be read".to_owned())
+}
