@@ -2,6 +2,7 @@
 
 mod admin;
 mod clock;
+mod frames;
 mod guard;
 mod metrics;
 mod openapi;
@@ -24,6 +25,8 @@ use tokio::sync::watch;
 
 pub(crate) use topics::describe as describe_topics;
 
+pub use frames::Frames;
+
 use crate::config::Config;
 use crate::readers::Readers;
 use crate::settings::Store;
@@ -39,6 +42,7 @@ pub struct Service {
     pub tail: Tail,
     pub settings: Store,
     pub readers: Readers,
+    pub frames: Frames,
     /// True when the process has been asked to stop.
     pub stopping: watch::Receiver<bool>,
 }

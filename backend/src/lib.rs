@@ -38,7 +38,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError};
-use crate::delivery::Service;
+use crate::delivery::{Frames, Service};
 use crate::node::{Node, NodeError};
 use crate::readers::Readers;
 use crate::settings::Store;
@@ -71,6 +71,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
         tail: Tail::new(config.limits.window_bytes),
         settings: Store::new(Settings::default(), now_us()),
         readers: Readers::new(config.limits.readers),
+        frames: Frames::default(),
         stopping: stopping.clone(),
         config,
     });

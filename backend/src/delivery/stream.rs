@@ -1,10 +1,13 @@
 //! `GET /stream`: the WebSocket stream.
 //!
 //! A connection holds no queue: it holds places in the topics, and reads on from there whenever its socket
-//! takes more. What is ready together goes out together; what falls out of a topic's window before it was
-//! read is told as a gap.
+//! takes more. What is ready together goes out together, readers at the same places get the same frame, and
+//! what falls out of a topic's window before it was read is told as a gap.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,11 +16,12 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use freshet_wire::{ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, ServerMessage, StreamProblem};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::websocket::{CloseCode, Incoming, Socket, handshake};
+use super::frames::{Places, Shared};
+use super::websocket::{CloseCode, Incoming, Socket, encode_text, handshake};
 use super::{Service, guard, query};
 use crate::connection::{Connection, Metered};
 use crate::encode;
@@ -79,8 +83,8 @@ pub(super) async fn upgrade(
                 socket,
                 reading: Reading::default(),
                 watch: Watch::default(),
-                heard: Instant::now(),
-                sent: Instant::now(),
+                places: Places::new(),
+                said: 0,
                 mistakes: 0,
             };
             session.run(proxied).await;
@@ -96,8 +100,10 @@ struct Session {
     socket: Socket,
     reading: Reading,
     watch: Watch,
-    heard: Instant,
-    sent: Instant,
+    /// Where `reading` stood before it moved, for finding what others were sent from there.
+    places: Places,
+    /// Messages so far.
+    said: u64,
     mistakes: u32,
 }
 
@@ -105,6 +111,12 @@ struct Session {
 enum End {
     Gone,
     Close(CloseCode, &'static str),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        Self::Gone
+    }
 }
 
 impl Session {
@@ -120,34 +132,33 @@ impl Session {
         }
     }
 
-    async fn serve(&mut self, proxied: bool) -> Result<std::convert::Infallible, End> {
+    async fn serve(&mut self, proxied: bool) -> Result<Infallible, End> {
         self.say(&ServerMessage::Hello(self.hello(proxied))).await?;
-        let limits = &self.service.config.limits;
-        let (heartbeat, silence) = (limits.heartbeat, limits.silence);
+        let service = Arc::clone(&self.service);
+        let (heartbeat, silence) = (service.config.limits.heartbeat, service.config.limits.silence);
         let mut beat = interval(heartbeat / 2);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let service = Arc::clone(&self.service);
-        let mut stopped = std::pin::pin!(service.stopped());
+        let mut stopped = pin!(service.stopped());
+        let (mut heard, mut said) = (Instant::now(), 0);
         loop {
             tokio::select! {
                 incoming = self.socket.next() => {
-                    self.heard = Instant::now();
+                    heard = Instant::now();
                     self.take(incoming).await?;
                 }
                 () = self.watch.changed() => self.deliver().await?,
                 _ = beat.tick() => {
-                    if self.heard.elapsed() > silence {
+                    if heard.elapsed() > silence {
                         return Err(End::Close(CloseCode::Policy, "no sign of life"));
                     }
-                    if self.sent.elapsed() >= heartbeat {
-                        self.sent = Instant::now();
-                        if !self.socket.ping().await {
-                            return Err(End::Gone);
-                        }
+                    // A tick without a message, and half a heartbeat before it: time for a sign.
+                    if said == self.said {
+                        self.socket.ping()?;
                     }
+                    said = self.said;
                 }
                 () = stopped.as_mut() => {
-                    return Err(End::Close(CloseCode::Away, "the service stops; come back"));
+                    return Err(End::Close(CloseCode::GoingAway, "the service stops; come back"));
                 }
             }
         }
@@ -176,7 +187,8 @@ impl Session {
         let received_us = now_us();
         let text = match incoming {
             Incoming::Text(text) => text,
-            Incoming::Sign => return Ok(()),
+            Incoming::Ping(_) | Incoming::Pong => return Ok(()),
+            Incoming::Close => return Err(End::Close(CloseCode::Normal, "")),
             Incoming::Gone => return Err(End::Gone),
             Incoming::Wrong(code, reason) => return Err(End::Close(code, reason)),
         };
@@ -250,75 +262,98 @@ impl Session {
 
     /// Reads on until the end of the topics, as fast as the socket takes it.
     async fn deliver(&mut self) -> Result<(), End> {
-        loop {
-            let batch = self.reading.read(MESSAGE);
-            let moved = self.reading.moved();
-            if batch.is_empty() && moved.is_empty() {
-                return Ok(());
-            }
-            let message = encode_events(&batch, &moved);
-            self.figures.counters.gaps(&batch.gaps);
-            self.figures
-                .counters
-                .events
-                .fetch_add(batch.events.len() as u64, Relaxed);
-            let more = batch.more;
-            for gap in batch.gaps {
-                self.feed(&ServerMessage::Gap(gap)).await?;
-            }
-            self.feed_encoded(message).await?;
-            self.flush().await?;
-            if !more {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
-        self.feed(message).await?;
-        self.flush().await
-    }
-
-    async fn feed(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
-        let mut text = BytesMut::new();
-        encode::json(&mut text, message);
-        self.feed_encoded(text).await
-    }
-
-    async fn feed_encoded(&mut self, text: BytesMut) -> Result<(), End> {
-        self.figures.counters.frames.fetch_add(1, Relaxed);
-        if self.socket.feed(text).await {
-            Ok(())
-        } else {
-            Err(End::Gone)
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), End> {
-        self.sent = Instant::now();
-        loop {
-            match tokio::time::timeout(STUCK_LOOK, self.socket.flush()).await {
-                Ok(true) => break,
-                Ok(false) => return Err(End::Gone),
-                Err(_) if self.sent.elapsed() >= self.service.config.limits.stuck => {
-                    return Err(End::Close(
-                        CloseCode::Again,
-                        "the reader takes nothing; come back with your cursors",
-                    ));
+        while self.reading.is_behind() {
+            match self.next_shared() {
+                Some(shared) => {
+                    self.reading.advance(&shared.steps);
+                    self.queue(shared.frame, shared.events);
                 }
-                Err(_) => self.tell_lag(),
+                None => self.build(),
             }
-        }
-        if self.figures.queue_events.load(Relaxed) > 0 {
-            self.tell_lag();
+            self.flush().await?;
         }
         Ok(())
     }
 
-    fn tell_lag(&self) {
-        let (events, bytes) = self.reading.lag();
-        self.figures.queue_events.store(events, Relaxed);
-        self.figures.queue_bytes.store(bytes, Relaxed);
+    /// The next message, if a reader at the same places was sent it before.
+    fn next_shared(&mut self) -> Option<Shared> {
+        self.places.clear();
+        self.places.extend(self.reading.stands());
+        if self.reading.is_settled() {
+            self.service.frames.find(&self.places)
+        } else {
+            None
+        }
+    }
+
+    /// Builds the next message, and keeps it for those who come after.
+    fn build(&mut self) {
+        let settled = self.reading.is_settled();
+        let batch = self.reading.read(MESSAGE);
+        let frame = encode_text(&encode_events(&batch, &self.reading.moved()));
+        let events = batch.events.len() as u64;
+        self.figures.counters.gaps(&batch.gaps);
+        for gap in &batch.gaps {
+            self.queue_message(&ServerMessage::Gap(gap.clone()));
+        }
+        if settled && batch.gaps.is_empty() {
+            let steps = self
+                .reading
+                .stands()
+                .zip(&self.places)
+                .map(|((_, now), &(_, then))| now - then)
+                .collect();
+            self.service.frames.keep(
+                self.places.clone(),
+                Shared {
+                    frame: frame.clone(),
+                    events,
+                    steps,
+                },
+            );
+        }
+        self.queue(frame, events);
+    }
+
+    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+        self.queue_message(message);
+        self.flush().await
+    }
+
+    fn queue_message(&mut self, message: &ServerMessage<'_>) {
+        let mut text = BytesMut::new();
+        encode::json(&mut text, message);
+        self.queue(encode_text(&text), 0);
+    }
+
+    fn queue(&mut self, frame: Bytes, events: u64) {
+        self.said += 1;
+        self.figures.counters.frames.fetch_add(1, Relaxed);
+        self.figures.counters.events.fetch_add(events, Relaxed);
+        self.socket.queue(frame);
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        // As a rule the socket takes all at once.
+        if self.socket.try_flush()? {
+            return Ok(());
+        }
+        let limits = &self.service.config.limits;
+        let since = Instant::now();
+        loop {
+            let flushed = timeout(limits.stuck.min(STUCK_LOOK), self.socket.flush()).await;
+            let (events, bytes) = if flushed.is_ok() { (0, 0) } else { self.reading.lag() };
+            self.figures.queue_events.store(events, Relaxed);
+            self.figures.queue_bytes.store(bytes, Relaxed);
+            match flushed {
+                Ok(flushed) => return Ok(flushed?),
+                Err(_) if since.elapsed() >= limits.stuck => {
+                    let reason = "the reader takes nothing; come back with your cursors";
+                    return Err(End::Close(CloseCode::TryAgainLater, reason));
+                }
+                Err(_) => {}
+            }
+        }
     }
 }
 

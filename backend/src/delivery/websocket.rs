@@ -1,47 +1,52 @@
-//! The WebSocket below the stream: handshake, messages, close. RFC 6455, by way of tungstenite.
+//! The WebSocket below the stream (RFC 6455), the server's side of it, without extensions.
+//!
+//! Written here and not taken from a library for two reasons that are the stream's own: readers that stand at the
+//! same place get the same frame, so it is built once and its bytes are written to every socket as they are; and a
+//! connection that waits holds no buffer.
 
-use std::borrow::Cow;
+mod frame;
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Bytes, Utf8Bytes};
+use sha1::{Digest, Sha1};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-pub(super) use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+pub(super) use frame::{CloseCode, Incoming, encode_text};
+use frame::{Decoder, encode_close, encode_ping, encode_pong};
 
 use crate::connection::CountedStream;
 use crate::error::Error;
 
-/// A client says little; 128 KiB, the library's default, would be most of what a connection costs.
-const READ_BUFFER: usize = 1 << 10;
+/// RFC 6455, section 1.3.
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// How long the other side has to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// What is still read and thrown away so that a close frame is not lost to a reset.
 const LINGER_BYTES: usize = 16 << 20;
+/// Pongs that wait for a client that asks and does not read.
+const MOST_PENDING: usize = 16;
 
 /// RFC 6455, section 4.2: the answer to a handshake, or what is wrong with it.
 pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<axum::body::Body>, Error> {
-    let has = |name, token: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+    let has = |name: HeaderName, token: &str| {
+        let values = headers.get_all(name);
+        let mut values = values.iter().filter_map(|value| value.to_str().ok());
+        values.any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
     };
     if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
-        return Err(Error::upgrade_needed(
-            "this route is a WebSocket: `Connection: upgrade`, `Upgrade: websocket`",
-            "Upgrade",
-        ));
+        let detail = "this route is a WebSocket: `Connection: upgrade`, `Upgrade: websocket`";
+        return Err(Error::upgrade_needed(detail, "Upgrade"));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(Error::upgrade_needed(
@@ -49,12 +54,13 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<axum::body::Body
             "Sec-WebSocket-Version",
         ));
     }
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .filter(|key| key.len() == 24)
-        .ok_or_else(|| Error::parameter("Sec-WebSocket-Key", "Sec-WebSocket-Key is 16 bytes in base64"))?;
-    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
-        .map_err(|_| Error::parameter("Sec-WebSocket-Key", "not text"))?;
+    let bad_key = || Error::parameter("Sec-WebSocket-Key", "Sec-WebSocket-Key is 16 bytes in base64");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(bad_key)?;
+    if STANDARD.decode(key).map_or(true, |bytes| bytes.len() != 16) {
+        return Err(bad_key());
+    }
+    let accept = Sha1::new().chain_update(key).chain_update(ACCEPT_GUID).finalize();
+    let accept = HeaderValue::from_str(&STANDARD.encode(accept)).map_err(|_| bad_key())?;
     let mut response = Response::new(axum::body::Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answer = response.headers_mut();
@@ -64,22 +70,13 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<axum::body::Body
     Ok(response)
 }
 
-/// What the client said.
-#[derive(Debug)]
-pub(super) enum Incoming {
-    Text(Utf8Bytes),
-    /// A ping or a pong: it lives.
-    Sign,
-    /// It closed, or the connection broke.
-    Gone,
-    /// It broke the rules; what to close with.
-    Wrong(CloseCode, &'static str),
-}
-
 /// An open WebSocket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: WebSocketStream<CountedStream>,
+    io: CountedStream,
+    decoder: Decoder,
+    /// Frames that the socket has not taken yet; empty as a rule.
+    pending: VecDeque<Bytes>,
 }
 
 impl Socket {
@@ -88,69 +85,104 @@ impl Socket {
         let upgraded = upgrade.await.ok()?;
         // The socket itself, without hyper's layers around it.
         let parts = upgraded.downcast::<TokioIo<CountedStream>>().ok()?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            // Every message is flushed by us.
-            .write_buffer_size(0)
-            .max_message_size(Some(message_bytes))
-            .max_frame_size(Some(message_bytes));
-        let stream = WebSocketStream::from_partially_read(
-            parts.io.into_inner(),
-            parts.read_buf.to_vec(),
-            Role::Server,
-            Some(config),
-        );
-        Some(Self { stream: stream.await })
+        let mut decoder = Decoder::new(message_bytes);
+        decoder.extend(&parts.read_buf);
+        Some(Self {
+            io: parts.io.into_inner(),
+            decoder,
+            pending: VecDeque::new(),
+        })
     }
 
+    /// What the client says next. May be dropped and called again: nothing is lost. Pings are answered here.
     pub(super) async fn next(&mut self) -> Incoming {
-        match self.stream.next().await {
-            Some(Ok(Message::Text(text))) => Incoming::Text(text),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::Sign,
-            Some(Ok(Message::Binary(_))) => Incoming::Wrong(CloseCode::Unsupported, "messages are text"),
-            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => Incoming::Gone,
-            Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
-                Incoming::Wrong(CloseCode::Size, "the message is too large")
+        loop {
+            match self.decoder.next() {
+                Some(Incoming::Ping(payload)) if self.pending.len() < MOST_PENDING => {
+                    self.queue(encode_pong(&payload));
+                    // What the socket does not take now goes out with the next flush.
+                    return if self.try_flush().is_ok() {
+                        Incoming::Pong
+                    } else {
+                        Incoming::Gone
+                    };
+                }
+                // Only the latest ping needs an answer (section 5.5.3), and this client does not read any.
+                Some(Incoming::Ping(_)) => return Incoming::Pong,
+                Some(incoming) => return incoming,
+                None => {}
             }
-            Some(Err(WsError::Utf8(_))) => Incoming::Wrong(CloseCode::Invalid, "not UTF-8"),
-            Some(Err(WsError::Protocol(_))) => Incoming::Wrong(CloseCode::Protocol, "not a WebSocket frame"),
-            Some(Err(_)) => Incoming::Gone,
+            match poll_fn(|cx| self.poll_fill(cx)).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Incoming::Gone,
+            }
         }
     }
 
-    /// Puts a message into the socket's buffer; [`Self::flush`] sends it. False when the connection is broken.
-    pub(super) async fn feed(&mut self, text: BytesMut) -> bool {
-        match Utf8Bytes::try_from(text.freeze()) {
-            Ok(text) => self.stream.feed(Message::Text(text)).await.is_ok(),
-            // Events are JSON, which is UTF-8.
-            Err(_) => false,
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // On the stack: a connection that waits holds no buffer.
+        let mut scratch = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut read = ReadBuf::uninit(&mut scratch);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+        self.decoder.extend(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Puts a frame behind those that wait; [`Self::flush`] sends them.
+    pub(super) fn queue(&mut self, frame: Bytes) {
+        self.pending.push_back(frame);
+    }
+
+    /// Sends what the socket takes at once. True when nothing waits any more.
+    pub(super) fn try_flush(&mut self) -> io::Result<bool> {
+        while let Some(frame) = self.pending.front_mut() {
+            match self.io.try_write(frame) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => frame.advance(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            if frame.is_empty() {
+                self.pending.pop_front();
+            }
         }
+        Ok(true)
     }
 
-    pub(super) async fn flush(&mut self) -> bool {
-        self.stream.flush().await.is_ok()
+    /// Sends all that waits. May be dropped and called again: nothing is lost or sent twice.
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        while let Some(frame) = self.pending.front_mut() {
+            let bytes = poll_fn(|cx| Pin::new(&mut self.io).poll_write(cx, frame)).await?;
+            if bytes == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            frame.advance(bytes);
+            if frame.is_empty() {
+                self.pending.pop_front();
+            }
+        }
+        Ok(())
     }
 
-    pub(super) async fn ping(&mut self) -> bool {
-        self.stream.send(Message::Ping(Bytes::new())).await.is_ok()
+    pub(super) fn ping(&mut self) -> io::Result<bool> {
+        self.queue(encode_ping());
+        self.try_flush()
     }
 
     /// Says why, waits a moment for the answer, and lets go.
-    pub(super) async fn close(mut self, code: CloseCode, reason: &'static str) {
-        let frame = CloseFrame {
-            code,
-            reason: Cow::Borrowed(reason).into_owned().into(),
-        };
+    pub(super) async fn close(mut self, code: CloseCode, reason: &str) {
+        // A frame that is half sent must be whole before another can follow; the others are given up.
+        self.pending.truncate(1);
+        self.queue(encode_close(code, reason));
         let closing = async {
-            if self.stream.close(Some(frame)).await.is_err() {
+            if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
                 return;
             }
             // Bytes that are left unread when a socket closes make the kernel reset the connection, and the
             // reset would overtake the close frame.
-            let socket = self.stream.get_mut();
             let mut scrap = vec![0; 16 << 10];
             let mut left = LINGER_BYTES;
-            while let Ok(read @ 1..) = socket.read(&mut scrap).await {
+            while let Ok(read @ 1..) = self.io.read(&mut scrap).await {
                 left = left.saturating_sub(read);
                 if left == 0 {
                     return;

@@ -216,6 +216,30 @@ impl Reading {
         moved.map(|place| (&**place.topic.name(), place.cursor())).collect()
     }
 
+    /// True when every place is told and nothing was missed: what comes next depends on the places alone.
+    pub fn is_settled(&self) -> bool {
+        self.places.iter().all(|place| !place.fresh && place.gap.is_none())
+    }
+
+    /// True when there is something to read, or to tell.
+    pub fn is_behind(&self) -> bool {
+        self.places
+            .iter()
+            .any(|place| place.topic.end() > place.next || place.fresh || place.gap.is_some())
+    }
+
+    /// Where this reader stands: topics and next offsets, in the order in which they were added.
+    pub fn stands(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.places.iter().map(|place| (place.topic.id(), place.next))
+    }
+
+    /// Moves on without reading: another reader that stood here has read for this one.
+    pub fn advance(&mut self, steps: &[u64]) {
+        for (place, step) in self.places.iter_mut().zip(steps) {
+            place.next += step;
+        }
+    }
+
     /// Events and bytes between this reader and the end of its topics.
     pub fn lag(&self) -> (u64, u64) {
         self.places.iter().fold((0, 0), |(events, bytes), place| {

@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use bytes::Bytes;
 use freshet_wire::{Epoch, Event, Partition, Token, TopicKind, TopicScope, Window as WindowInfo};
@@ -12,15 +16,21 @@ use tokio::sync::Notify;
 use super::meter::Meter;
 use super::window::{Entry, Window};
 
+/// Numbers the topics of this process.
+static TOPICS: AtomicU32 = AtomicU32::new(0);
+
 /// A topic's window, and those who wait for it to grow.
 #[derive(Debug)]
 pub struct Topic {
+    id: u32,
     name: Arc<str>,
     kind: TopicKind,
     scope: TopicScope,
     synthetic: bool,
     epoch: Epoch,
     pub(super) window: RwLock<Window>,
+    /// The window's next offset, for readers who only want to know whether there is something.
+    end: AtomicU64,
     meter: Mutex<Meter>,
     // Apart from the window: waking 2,000 readers must not hold up those who read already.
     waiting: RwLock<Vec<Arc<Notify>>>,
@@ -41,12 +51,14 @@ impl Topic {
         // A log in memory begins anew with the process: offsets start at 0 under an epoch nobody has seen.
         let epoch = Epoch::new(getrandom::u64().unwrap_or_else(|_| crate::time::now_us().unsigned_abs()));
         Self {
+            id: TOPICS.fetch_add(1, Relaxed),
             name: Arc::from(name),
             kind,
             scope,
             synthetic,
             epoch,
             window: RwLock::new(Window::new(max_bytes)),
+            end: AtomicU64::new(0),
             meter: Mutex::default(),
             waiting: RwLock::default(),
         }
@@ -54,6 +66,16 @@ impl Topic {
 
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Unique in this process, and shorter than its name.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The offset that the next event will have.
+    pub fn end(&self) -> u64 {
+        self.end.load(Acquire)
     }
 
     pub fn kind(&self) -> TopicKind {
@@ -107,6 +129,7 @@ impl Topic {
             ingested_us,
             json: Bytes::from(json),
         });
+        self.end.store(offset + 1, Release);
         offset
     }
 
