@@ -1,5 +1,7 @@
 # shellcheck shell=bash
-# find_browser: a Chromium and the driver of the same version, in FRESHET_CHROMIUM and FRESHET_CHROMEDRIVER.
+# find_browser: a Chromium and the driver of the same version, in FRESHET_CHROMIUM and FRESHET_CHROMEDRIVER, or in
+# BROWSER_PROBLEM why there are none.
+# shellcheck disable=SC2034 # BROWSER_PROBLEM is read where this is sourced
 
 # "Chromium 156.0.8078.79 built on Debian" -> 156
 major_version() { "$1" --version 2>/dev/null | sed -n 's/^[^0-9]*\([0-9][0-9]*\)\..*/\1/p' | head -n 1; }

@@ -40,7 +40,8 @@ duration() {
   if [ "$1" -lt 60 ]; then printf '%d s' "$1"; else printf '%d min %02d s' $(($1 / 60)) $(($1 % 60)); fi
 }
 
-# step WHAT WHY COMMAND…: runs the command quietly, says how long it took, and shows the log's end if it failed.
+# step WHAT WHY COMMAND…: runs the command quietly, says how long it took, and shows the log's end if it failed
+# (LOG_LINES lines of it).
 step() {
   local what=$1 why=$2 started=$SECONDS status=0 log
   shift 2
@@ -52,7 +53,7 @@ step() {
     printf '  %s✓%s %s\n' "$GREEN" "$PLAIN" "$(duration $((SECONDS - started)))"
   else
     printf '  %s✗ failed after %s%s; the last lines of the log:\n' "$RED" "$(duration $((SECONDS - started)))" "$PLAIN"
-    tail -n 40 "$log" | sed 's/^/    /'
+    tail -n "${LOG_LINES:-40}" "$log" | sed 's/^/    /'
   fi
   return "$status"
 }

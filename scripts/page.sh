@@ -10,7 +10,7 @@ cd "$FRESHET_ROOT"
 # Trunk would ask the network whether there is a newer Trunk, and takes NO_COLOR=1 for a malformed boolean.
 export TRUNK_SKIP_VERSION_CHECK=true
 if [ -n "${NO_COLOR:-}" ]; then export NO_COLOR=true; fi
-# Only the settings of Trunk.toml: Trunk reads flags from the environment, too.
+export RUST_BACKTRACE=0 # a stack of Trunk's says nothing about the page
 config=Trunk.toml
 
 case ${1:-} in

@@ -41,7 +41,7 @@ apt_has() {
     step "package lists" "apt-get update, so that apt finds current packages" apt-get update || return 1
     APT_UPDATED=yes
   fi
-  apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
+  case $(apt-cache policy "$1" 2>/dev/null) in *"Candidate: "[0-9]*) ;; *) return 1 ;; esac
 }
 
 apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }
@@ -93,7 +93,7 @@ build_std() {
 }
 
 wasm_target() {
-  have rustc && have cargo || die "Rust is missing. Install it by hand: https://rustup.rs"
+  if ! have rustc || ! have cargo; then die "Rust is missing. Install it by hand: https://rustup.rs"; fi
   if wasm_works rustc; then
     there "wasm target" "rustc $(rustc --version | cut -d' ' -f2)"
     rm -rf "$FRESHET_CACHE/wasm-rust"
@@ -104,8 +104,8 @@ wasm_target() {
     return
   fi
   if have rustup; then
-    step "wasm target (rustup)" "the page is Rust compiled to WebAssembly" rustup target add wasm32-unknown-unknown &&
-      wasm_works rustc && return
+    RUST_BACKTRACE=0 LOG_LINES=3 step "wasm target (rustup)" "the page is Rust compiled to WebAssembly" \
+      rustup target add wasm32-unknown-unknown && wasm_works rustc && return
     note "rustup could not; trying the distribution's packages"
   fi
   if can_apt && apt_has rustc-web && apt_has lld-22; then
@@ -131,9 +131,13 @@ wasm_target() {
 cargo_tool() {
   local crate=$1 version=$2 command=$3 why=$4 root=$TOOLS/$1-$2
   shift 4
-  if have "$command" && "$command" --version 2>/dev/null | grep -Fqw "$version"; then
-    there "$crate $version" "$(command -v "$command")"
-    return
+  if have "$command"; then
+    case " $("$command" --version 2>/dev/null) " in
+      *" $version "*)
+        there "$crate $version" "$(command -v "$command")"
+        return
+        ;;
+    esac
   fi
   # Optimising these once-a-build tools to the full would take many times as long as they ever run.
   CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
