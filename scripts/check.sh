@@ -2,7 +2,6 @@
 # make check: formatting, lints, licences and sources of dependencies, and these scripts. It changes nothing.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-cd "$FRESHET_ROOT"
 FAILED=''
 
 check() { step "$@" || FAILED="${FAILED:+$FAILED, }$1"; }

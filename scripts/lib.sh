@@ -4,6 +4,7 @@
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$FRESHET_ROOT"
 LOGS=$FRESHET_CACHE/logs
 mkdir -p "$LOGS"
 
@@ -28,10 +29,10 @@ TARGET=${CARGO_TARGET_DIR:-$FRESHET_ROOT/target}
 
 # With such a shared folder cargo would take another clone's newer result for this clone's own: it compares times alone.
 own_sources() {
-  if [ "$TARGET" != "$FRESHET_ROOT/target" ] && [ ! -e "$FRESHET_ROOT/target/own-sources" ]; then
-    mkdir -p "$FRESHET_ROOT/target"
-    (cd "$FRESHET_ROOT" && git ls-files -z | xargs -0 touch -c)
-    touch "$FRESHET_ROOT/target/own-sources"
+  if [ "$TARGET" != "$FRESHET_ROOT/target" ] && [ ! -e target/own-sources ]; then
+    mkdir -p target
+    git ls-files -z | xargs -0 touch -c
+    touch target/own-sources
   fi
 }
 

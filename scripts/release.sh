@@ -4,7 +4,6 @@
 #   scripts/release.sh binary   the binary alone, from the page that is in frontend/dist
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-cd "$FRESHET_ROOT"
 
 binary() {
   own_sources

@@ -3,7 +3,6 @@
 #   FRESHET_PAGE_PORT (8080)   FRESHET_PORT (3000)   FRESHET_DATA (~/.local/share/freshet)
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-cd "$FRESHET_ROOT"
 
 export FRESHET_PORT=${FRESHET_PORT:-3000} FRESHET_PAGE_PORT=${FRESHET_PAGE_PORT:-8080}
 DATA=${FRESHET_DATA:-${XDG_DATA_HOME:-$HOME/.local/share}/freshet}

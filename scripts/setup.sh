@@ -77,17 +77,19 @@ link_distribution() {
 build_std() {
   local crate=$FRESHET_CACHE/wasm-std into
   into=$(/usr/bin/rustc --print target-libdir --target wasm32-unknown-unknown)
-  rm -rf "$crate" && mkdir -p "$crate/src"
+  rm -rf "$crate"
+  mkdir -p "$crate/src" || return
   printf '[package]\nname = "freshet-std-seed"\nversion = "0.0.0"\nedition = "2024"\n[workspace]\n' >"$crate/Cargo.toml"
   : >"$crate/src/lib.rs"
   # Bitcode is embedded because link-time optimisation of the page needs it in std, too.
   (
-    cd "$crate"
     unset CARGO RUSTC RUSTDOC RUSTUP_TOOLCHAIN
-    PATH=$FRESHET_CACHE/wasm-rust/bin:$PATH RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR=$crate/target \
+    cd "$crate" && PATH=$FRESHET_CACHE/wasm-rust/bin:$PATH RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes \
+      CARGO_TARGET_DIR=$crate/target \
       cargo build --release --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort,proc_macro,test
-  )
-  rm -rf "$into" && mkdir -p "$into"
+  ) || return
+  rm -rf "$into"
+  mkdir -p "$into" || return
   find "$crate/target/wasm32-unknown-unknown/release/deps" -name '*.rlib' ! -name 'libfreshet_std_seed-*' -exec cp {} "$into/" \;
   rm -rf "$crate"
 }

@@ -2,7 +2,6 @@
 # make test: every test there is, and a summary that says what ran and what did not.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-cd "$FRESHET_ROOT"
 
 # One profile and one set of features for all, so that nothing is compiled twice. The browser tests need the binary
 # that a user gets, and figures of latency mean nothing without optimisation: hence release.
