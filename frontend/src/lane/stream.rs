@@ -58,7 +58,9 @@ pub(crate) async fn run(page: Handle) {
         let opened_us = page.page_us();
         let followed = page.model().stream.followed;
         page.update(|model| model.stream.counters.requests += 1);
-        let end = match api::stream_url(&page.model().stream.reader).map(|url| WebSocket::open(&url)) {
+        // Of its own: a borrow in the match would be held as long as the connection.
+        let url = api::stream_url(&page.model().stream.reader);
+        let end = match url.map(|url| WebSocket::open(&url)) {
             Some(Ok(socket)) => Connection::new(&page, socket).run().await,
             _ => End::Lost("the browser opens no WebSocket".to_owned()),
         };
