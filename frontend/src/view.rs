@@ -2,15 +2,20 @@
 
 pub mod chart;
 pub mod compare;
+pub mod costs;
 pub mod format;
 pub mod frame;
 pub mod header;
 pub mod lateness;
 pub mod notice;
+pub mod over_time;
 pub mod panel;
 pub mod race;
+pub mod stages;
 pub mod theme;
 pub mod tip;
+pub mod topics;
+pub mod workload;
 
 use leptos::prelude::*;
 

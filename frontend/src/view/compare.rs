@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::{Ui, lateness, notice, race};
+use super::{Ui, costs, lateness, notice, over_time, race, stages, topics, workload};
 
 pub fn compare(ui: Ui) -> impl IntoView {
     view! {
@@ -12,6 +12,11 @@ pub fn compare(ui: Ui) -> impl IntoView {
                 {lateness::lateness(ui)}
                 {race::race(ui)}
             </section>
+            {over_time::over_time()}
+            {costs::costs()}
+            {stages::stages()}
+            {topics::topics(ui)}
+            {workload::workload(ui)}
         </main>
     }
 }

@@ -102,7 +102,7 @@ fn every_frame(mut paint: impl FnMut(f64) + 'static) {
         // Fails only where there is no window any more.
         let _ = window().request_animation_frame(closure.as_ref().unchecked_ref());
     };
-    let slot: Rc<RefCell<Option<Closure<dyn FnMut(f64)>>>> = Rc::default();
+    let slot = Rc::new(RefCell::new(None::<Closure<dyn FnMut(f64)>>));
     let own = Rc::clone(&slot);
     let closure = Closure::<dyn FnMut(f64)>::new(move |at_ms| {
         paint(at_ms);

@@ -119,7 +119,7 @@ impl Painter {
             Some(hit) => self.tip.show(hit.text(model), hit.x, hit.y, surface.width),
             None => self.tip.hide(),
         }
-        let gaps = [0, 1].map(|at| self.feed.lanes[at].holes.bands(scale.from_us()));
+        let gaps = [0, 1].map(|at| self.feed.lanes[at].holes.bands(scale.left_us()));
         let scene = |at: usize, lane| LaneScene {
             lane,
             outages: &self.feed.lanes[at].outages,

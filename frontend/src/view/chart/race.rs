@@ -127,7 +127,7 @@ impl Scene<'_> {
     /// The columns whose lines may be seen: those that happened before the left edge may have arrived after it.
     fn visible(&self) -> impl DoubleEndedIterator<Item = &super::columns::Column> {
         let scale = &self.scale;
-        self.columns.between(scale.from_us() - scale.span_us, scale.now_us)
+        self.columns.between(scale.left_us() - scale.span_us, scale.now_us)
     }
 
     fn axis(&self) {
@@ -170,7 +170,7 @@ impl Scene<'_> {
             .iter_back()
             .skip_while(|request| request.sent_us > self.scale.now_us)
         {
-            if request.received_us < self.scale.from_us() {
+            if request.received_us < self.scale.left_us() {
                 break;
             }
             let from = self.scale.x(request.sent_us);
@@ -353,7 +353,7 @@ impl Scene<'_> {
         let context = &self.surface.context;
         context.set_fill_style_str(&self.palette.dot);
         context.begin_path();
-        for column in self.columns.between(self.scale.from_us(), self.scale.now_us) {
+        for column in self.columns.between(self.scale.left_us(), self.scale.now_us) {
             let [poll, stream] = &column.lanes;
             let fuller = if poll.count > stream.count { poll } else { stream };
             let y = self.rails.middle;
@@ -388,7 +388,7 @@ impl Scene<'_> {
         let mut last = f64::NEG_INFINITY;
         for column in self
             .columns
-            .between(scene.covered_us.max(self.scale.from_us()), self.scale.now_us)
+            .between(scene.covered_us.max(self.scale.left_us()), self.scale.now_us)
         {
             let (own, other) = (&column.lanes[lane], &column.lanes[1 - lane]);
             let x = self.scale.x(other.last.produced_us);

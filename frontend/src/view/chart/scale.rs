@@ -22,7 +22,7 @@ impl TimeScale {
         self.span_us / (self.right - self.left).max(1.0)
     }
 
-    pub fn from_us(&self) -> f64 {
+    pub fn left_us(&self) -> f64 {
         self.now_us - self.span_us
     }
 }

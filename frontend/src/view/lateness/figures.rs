@@ -41,8 +41,8 @@ impl Memory {
             let live = lanes[at].status == Status::Live;
             live.then(|| lanes[at].summary(now_us - windows_us[at])).flatten()
         });
-        for at in 0..2 {
-            if let Some(summary) = now[at] {
+        for (at, summary) in now.iter().enumerate() {
+            if let Some(summary) = *summary {
                 self.last[at] = Some((summary, now_us));
                 if model.solo.is_none() {
                     self.together[at] = Some(summary.mean_us);

@@ -79,7 +79,7 @@ impl Pointer {
 /// The next column with events to the left or right of the one that has this time; that one itself for no step.
 fn neighbour<'a>(columns: &'a Columns, scale: &TimeScale, produced_us: f64, step: i32) -> Option<&'a Column> {
     let width = scale.us_per_px();
-    let seen = || columns.between(scale.from_us(), scale.now_us);
+    let seen = || columns.between(scale.left_us(), scale.now_us);
     let at = |column: &&Column| column.index as f64 * width;
     match step {
         1.. => seen().find(|column| at(column) > produced_us),
@@ -93,7 +93,7 @@ fn neighbour<'a>(columns: &'a Columns, scale: &TimeScale, produced_us: f64, step
 fn nearest(columns: &Columns, scale: &TimeScale, rails: &Rails, x: f64, y: f64) -> Option<Hit> {
     let lane = usize::from(y > rails.middle);
     let mut best: Option<(f64, Hit)> = None;
-    for column in columns.between(scale.from_us() - scale.span_us, scale.now_us) {
+    for column in columns.between(scale.left_us() - scale.span_us, scale.now_us) {
         for (last, mark) in column.lanes[lane].marks().enumerate() {
             let (from, to) = (scale.x(mark.produced_us), scale.x(mark.received_us));
             // The line's x at the pointer's height; beyond the lane's own line, its end.

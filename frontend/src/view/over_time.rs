@@ -1,0 +1,200 @@
+//! "Delivery latency": the last five minutes of both lanes on a logarithmic axis.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use freshet_wire::GapReason;
+use leptos::ev::{KeyboardEvent, PointerEvent};
+use leptos::html::Canvas;
+use leptos::prelude::*;
+
+use super::chart::surface::Surface;
+use super::chart::trend::{SPAN_US, Trend, TrendLane};
+use super::format;
+use super::frame::{Frame, on_frame, put};
+use super::panel::{table, tools};
+use super::tip::{Text, Tip};
+use crate::lane::Lane;
+use crate::latency::Bucket;
+use crate::model::Model;
+
+/// Where the pointer is: a distance from the left edge, and whether it changed.
+type Pointer = Rc<Cell<(Option<f64>, bool)>>;
+
+pub fn over_time() -> impl IntoView {
+    let canvas = NodeRef::<Canvas>::new();
+    let as_table = RwSignal::new(false);
+    let rows = RwSignal::new(Vec::new());
+    let tip = Tip::new();
+    let pointer = Pointer::default();
+    let mut surface: Option<Surface> = None;
+    let mut shown_us = 0.0;
+    let on_canvas = Rc::clone(&pointer);
+    on_frame(move |frame| {
+        if frame.second && as_table.get_untracked() {
+            put(rows, minutes(frame.model, frame.now_us));
+        }
+        if surface.is_none() {
+            surface = canvas.get_untracked().and_then(Surface::new);
+        }
+        let Some(surface) = &mut surface else { return };
+        let resized = surface.fit();
+        let (at, moved) = pointer.get();
+        if frame.second {
+            shown_us = frame.shown_us;
+        }
+        if surface.is_empty() || !(frame.second || frame.repaint || resized || moved) {
+            return;
+        }
+        pointer.set((at, false));
+        let pointed_us = at.map(|x| (Trend::time(surface, shown_us).us_at(x) / 1e6 - 0.5).round() * 1e6);
+        let trend = trend(frame, surface, shown_us, pointed_us);
+        trend.draw();
+        match pointed_us.map(|us| text(&trend, us)).zip(at) {
+            Some((text, x)) => tip.show(text, x, 40.0, surface.width),
+            None => tip.hide(),
+        }
+    });
+    const HEADS: [&str; 7] = [
+        "second",
+        "polling p5",
+        "polling p50",
+        "polling p99",
+        "streaming p5",
+        "streaming p50",
+        "streaming p99",
+    ];
+    view! {
+        <section class="panel over-time" aria-label="Delivery latency">
+            <div class="head">
+                <h2>"Delivery latency"</h2>
+                <span class="dim">"log scale, p50 line, p5\u{2013}p99 band, second by second"</span>
+                <span class="end">
+                    <span class="legend">
+                        <span class="poll">"polling"</span>
+                        <span class="stream">"streaming"</span>
+                        <span class="gap">"gap"</span>
+                    </span>
+                    {tools("Delivery latency", as_table)}
+                </span>
+            </div>
+            <div class="canvas" hidden=move || as_table.get()>
+                {picture(canvas, on_canvas)}
+                {tip.view()}
+            </div>
+            {move || as_table.get().then(|| table("Delivery latency, second by second, the newest first", &HEADS, rows))}
+        </section>
+    }
+    .into_any()
+}
+
+fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64, pointed_us: Option<f64>) -> Trend<'a> {
+    let model = frame.model;
+    let seen = |us: &f64| *us > now_us - SPAN_US;
+    let lane = |lane: &Lane, join_us: f64| TrendLane {
+        buckets: lane
+            .history
+            .iter()
+            .filter(|bucket| seen(&bucket.start_us))
+            .copied()
+            .collect(),
+        join_us,
+        gaps_us: lane.gaps.iter().map(|gap| gap.at_us).filter(seen).collect(),
+    };
+    let epochs = |lane: &Lane| -> Vec<f64> {
+        let new_log = lane.gaps.iter().filter(|gap| gap.reason == Some(GapReason::Epoch));
+        new_log.map(|gap| gap.at_us).collect()
+    };
+    let stream_epochs = epochs(&model.stream);
+    let epochs_us = if stream_epochs.is_empty() {
+        epochs(&model.poll)
+    } else {
+        stream_epochs
+    };
+    // Between two polls there is nothing to know.
+    let poll_join_us = 2.5e6 + f64::from(model.interval_ms) * 1.5e3;
+    let lanes = [lane(&model.poll, poll_join_us), lane(&model.stream, 2.5e6)];
+    Trend {
+        surface,
+        palette: frame.palette,
+        now_us,
+        lanes,
+        epochs_us,
+        pointed_us,
+    }
+}
+
+fn bucket_at(buckets: &[Bucket], us: f64) -> Option<&Bucket> {
+    buckets.iter().find(|bucket| (bucket.start_us - us).abs() < 0.5e6)
+}
+
+fn text(trend: &Trend<'_>, us: f64) -> Text {
+    let mut rows = Vec::new();
+    for (lane, name, class) in [(0, "polling", "poll"), (1, "streaming", "stream")] {
+        match bucket_at(&trend.lanes[lane].buckets, us) {
+            Some(bucket) => {
+                rows.push((name, [&*format::count(bucket.count.into()), " events"].concat(), class));
+                rows.push(("p5", format::latency_text(bucket.p5_us), ""));
+                rows.push(("p50", format::latency_text(bucket.p50_us), ""));
+                rows.push(("p99", format::latency_text(bucket.p99_us), ""));
+            }
+            None => rows.push((name, String::from("nothing came"), class)),
+        }
+    }
+    Text {
+        title: [&*format::ago(trend.now_us - us), " ago"].concat(),
+        rows,
+    }
+}
+
+/// The last minute as rows.
+fn minutes(model: &Model, now_us: f64) -> Vec<Vec<String>> {
+    let newest = (now_us / 1e6).floor() * 1e6 - 1e6;
+    let lanes: [Vec<Bucket>; 2] = [&model.poll, &model.stream].map(|lane| lane.history.iter().copied().collect());
+    (0..60)
+        .map(|back| {
+            let us = newest - f64::from(back) * 1e6;
+            let mut row = vec![[&*format::ago(now_us - us), " ago"].concat()];
+            for lane in &lanes {
+                match bucket_at(lane, us) {
+                    Some(bucket) => {
+                        row.extend([bucket.p5_us, bucket.p50_us, bucket.p99_us].map(format::latency_text));
+                    }
+                    None => row.extend(["–", "–", "–"].map(String::from)),
+                }
+            }
+            row
+        })
+        .collect()
+}
+
+fn picture(node: NodeRef<Canvas>, pointer: Pointer) -> impl IntoView {
+    let (left, keyed, blurred) = (Rc::clone(&pointer), Rc::clone(&pointer), Rc::clone(&pointer));
+    let key = move |event: KeyboardEvent| {
+        let step = match event.key().as_str() {
+            "ArrowLeft" => -3.0,
+            "ArrowRight" => 3.0,
+            "Escape" => return keyed.set((None, true)),
+            _ => return,
+        };
+        event.prevent_default();
+        let width = node
+            .get_untracked()
+            .map_or(0.0, |canvas| f64::from(canvas.client_width()));
+        let x = keyed.get().0.unwrap_or(width) + step;
+        keyed.set((Some(x.clamp(58.0, width - 9.0)), true));
+    };
+    view! {
+        <canvas
+            node_ref=node
+            tabindex="0"
+            role="img"
+            aria-label="Delivery latency of both lanes over the last five minutes, on a logarithmic scale. Arrow keys go through the seconds; the same is there as a table."
+            on:pointermove=move |event: PointerEvent| pointer.set((Some(event.offset_x().into()), true))
+            on:pointerleave=move |_| left.set((None, true))
+            on:keydown=key
+            on:blur=move |_| blurred.set((None, true))
+        ></canvas>
+    }
+    .into_any()
+}
