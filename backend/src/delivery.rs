@@ -18,7 +18,6 @@ mod websocket;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::sync::watch;
@@ -78,7 +77,6 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(probes())
         .fallback(page::serve)
         .method_not_allowed_fallback(guard::method_not_allowed)
-        .layer(DefaultBodyLimit::max(service.config.limits.body_bytes))
         .layer(from_fn_with_state(Arc::clone(&service), guard::check))
         .layer(from_fn(guard::headers))
         .with_state(service)

@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 /// A poller that was silent for longer is not active any more.
 const ACTIVE_US: i64 = 60_000_000;
 
+/// How the names begin that readers get who gave none. A client's have no colon.
+const UNNAMED: &str = "unnamed:";
+
 /// The figures of one reader. They only grow, but the queue's.
 #[derive(Debug)]
 pub struct Figures {
@@ -157,8 +160,7 @@ impl Readers {
     pub fn seen(&self, id: Option<&str>, lane: LaneKind, now_us: i64) -> Arc<Figures> {
         let id: Arc<str> = match id {
             Some(id) => Arc::from(id),
-            // Not a name that a client may give: they have no colon.
-            None => Arc::from(format!("unnamed:{}", self.unnamed.fetch_add(1, Relaxed))),
+            None => Arc::from(format!("{UNNAMED}{}", self.unnamed.fetch_add(1, Relaxed))),
         };
         let mut table = self.table.lock();
         if let Some(figures) = table.get(&(Arc::clone(&id), lane)) {
@@ -189,11 +191,18 @@ impl Readers {
         }
     }
 
-    /// The `most` most recently seen, the active ones first, and how many there are.
+    /// At most `most`: the active ones first, of these the ones with names, the last seen first; and how many there are.
     pub fn describe(&self, most: usize, now_us: i64) -> (Vec<Reader>, u32) {
         let mut known: Vec<_> = self.table.lock().values().cloned().collect();
         let total = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        known.sort_by_key(|figures| (!figures.active(now_us), -figures.last_seen_us.load(Relaxed)));
+        // Who gave a name wants to find its figures again.
+        known.sort_by_key(|figures| {
+            (
+                !figures.active(now_us),
+                figures.id.starts_with(UNNAMED),
+                -figures.last_seen_us.load(Relaxed),
+            )
+        });
         known.truncate(most);
         (known.iter().map(|figures| figures.describe(now_us)).collect(), total)
     }

@@ -18,6 +18,9 @@ use parking_lot::RwLock;
 pub use reading::{Batch, Budget, Place, ReadError, Reading};
 pub use topic::{Draft, Topic, Watch};
 
+/// What a state topic may hold: enough for a poller that comes every half a minute, and no history.
+const STATE_BYTES: usize = 256 << 10;
+
 /// All topics of this process, by name.
 #[derive(Debug)]
 pub struct Tail {
@@ -40,7 +43,11 @@ impl Tail {
         if let Some(topic) = topics.get(name) {
             return Arc::clone(topic);
         }
-        let topic = Arc::new(Topic::new(name, kind, scope, synthetic, self.window_bytes));
+        let window_bytes = match kind {
+            TopicKind::Log => self.window_bytes,
+            TopicKind::State => self.window_bytes.min(STATE_BYTES),
+        };
+        let topic = Arc::new(Topic::new(name, kind, scope, synthetic, window_bytes));
         topics.insert(Arc::clone(topic.name()), Arc::clone(&topic));
         topic
     }

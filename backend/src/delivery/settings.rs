@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use freshet_wire::SettingsVersion;
 use http::{HeaderMap, StatusCode, header};
+use tokio::time::timeout;
 
 use super::Service;
 use crate::error::Error;
@@ -28,9 +28,20 @@ pub(super) async fn read(State(service): State<Arc<Service>>) -> Response {
 pub(super) async fn patch(
     State(service): State<Arc<Service>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Body,
 ) -> Result<Response, Error> {
-    let body = body.map_err(|rejection| Error::body(rejection.status(), rejection.body_text()))?;
+    let limits = &service.config.limits;
+    let body = match timeout(limits.header_timeout, to_bytes(body, limits.body_bytes)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            let detail = format!(
+                "the body did not arrive whole, or is larger than {} bytes",
+                limits.body_bytes
+            );
+            return Err(Error::body(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        Err(_) => return Err(Error::body(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
+    };
     let expected = headers
         .get(header::IF_MATCH)
         .map(|value| version(value.as_bytes()))
