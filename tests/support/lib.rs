@@ -1,1 +1,48 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: servers, clients that check what they are told, and clients that misbehave.
+//!
+//! Every wait has an end: a test that hangs is a test that fails and says what it waited for.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
+pub mod browser;
+pub mod follower;
+pub mod http;
+pub mod process;
+pub mod program;
+pub mod proxy;
+pub mod raw;
+pub mod server;
+pub mod stream;
+
+use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use follower::{Delivered, Follower};
+pub use server::Server;
+pub use stream::{Said, Stream};
+
+/// How long anything may take that ought to be there at once; generous, as two cores may have other work.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// The future's output, or a panic that says what did not come within `limit`.
+pub async fn within<F: Future>(limit: Duration, what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(limit, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {limit:?} for {what}"),
+    }
+}
+
+/// Microseconds since the Unix epoch.
+pub fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_micros()).unwrap()
+}
+
+/// Asks again and again until it is so. For what the server only tells when asked.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(SOON, what, asking).await;
+}

@@ -1,0 +1,199 @@
+//! A real Chromium, driven through chromedriver by the few commands of WebDriver (W3C) that the tests need.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::{Connection, request};
+use crate::process::Process;
+use crate::{SOON, within};
+
+/// A browser with one window. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Browser {
+    connection: Connection,
+    /// `/session/ID`.
+    session: String,
+    // In this order: the driver and its browser end before their folder goes.
+    _driver: Process,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        let named = |name| {
+            PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set; `make test` sets it")))
+        };
+        let profile = tempfile::tempdir().unwrap();
+        let mut driver = Process::start(Command::new(named("FRESHET_CHROMEDRIVER")).arg("--port=0"));
+        let port = driver.says("started successfully on port ", SOON).await;
+        let port: u16 = port.trim().trim_end_matches('.').parse().unwrap();
+        let connection = Connection::open(SocketAddr::from(([127, 0, 0, 1], port))).await;
+        let mut browser = Self {
+            connection,
+            session: String::new(),
+            _driver: driver,
+            _profile: profile,
+        };
+        let profile = format!("--user-data-dir={}", browser._profile.path().display());
+        let arguments = [
+            "--headless",
+            // As root, which containers usually are, its sandbox cannot work.
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            &profile,
+        ];
+        let capabilities = json!({"alwaysMatch": {
+            "goog:chromeOptions": {"binary": named("FRESHET_CHROMIUM"), "args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "timeouts": {"script": 60_000, "pageLoad": 30_000},
+        }});
+        let session = browser
+            .command(Method::POST, "/session", json!({"capabilities": capabilities}))
+            .await
+            .unwrap();
+        browser.session = format!("/session/{}", session["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    /// Sends a command; the error is the driver's.
+    async fn command(&mut self, method: Method, path: &str, body: Value) -> Result<Value, String> {
+        let body = if method == Method::GET {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let headers = [("content-type", "application/json; charset=utf-8")];
+        let sending = self.connection.try_send(request(method, path, &headers, &body));
+        let answer = within(Duration::from_secs(70), &format!("the browser: {path}"), sending).await;
+        let mut answer: Value = answer.map_err(|error| error.to_string())?.json();
+        let value = answer["value"].take();
+        match value.get("error") {
+            Some(error) if value.get("message").is_some() => Err(format!("{error}: {}", value["message"])),
+            _ => Ok(value),
+        }
+    }
+
+    async fn post(&mut self, path: &str, body: Value) -> Value {
+        let path = format!("{}{path}", self.session);
+        self.command(Method::POST, &path, body)
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    pub async fn open(&mut self, url: &str) {
+        self.post("/url", json!({"url": url})).await;
+    }
+
+    pub async fn reload(&mut self) {
+        self.post("/refresh", json!({})).await;
+    }
+
+    /// The window's size, in CSS pixels of its content.
+    pub async fn resize(&mut self, width: u32, height: u32) {
+        let body = json!({"cmd": "Emulation.setDeviceMetricsOverride",
+            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}});
+        self.post("/goog/cdp/execute", body).await;
+    }
+
+    /// Sets what the page is told of the reader's wishes, for example `prefers-color-scheme`.
+    pub async fn prefers(&mut self, feature: &str, value: &str) {
+        let body =
+            json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": [{"name": feature, "value": value}]}});
+        self.post("/goog/cdp/execute", body).await;
+    }
+
+    /// The value of a JavaScript expression.
+    pub async fn eval(&mut self, expression: &str) -> Value {
+        self.post(
+            "/execute/sync",
+            json!({"script": format!("return ({expression})"), "args": []}),
+        )
+        .await
+    }
+
+    /// Waits in the page until the expression is true (what it throws counts as not yet); its value then.
+    pub async fn wait_for(&mut self, what: &str, limit: Duration, expression: &str) -> Value {
+        let script = format!(
+            "const [limit, done] = arguments; const begun = performance.now();
+             const look = () => {{
+               let value = null, error = null;
+               try {{ value = ({expression}); }} catch (e) {{ error = String(e); }}
+               if (value) done({{value}});
+               else if (performance.now() - begun > limit) done({{late: true, error}});
+               else setTimeout(look, 25);
+             }};
+             look();"
+        );
+        let body = json!({"script": script, "args": [limit.as_millis() as u64]});
+        let mut answer = self.post("/execute/async", body).await;
+        if answer["late"] == true {
+            let text = self.eval("document.body.innerText").await;
+            panic!(
+                "waited {limit:?} for {what} ({}); the page says:\n{}",
+                answer["error"],
+                text.as_str().unwrap_or("")
+            );
+        }
+        answer["value"].take()
+    }
+
+    async fn find(&mut self, css: &str) -> String {
+        let found = self
+            .post("/element", json!({"using": "css selector", "value": css}))
+            .await;
+        // The one member is named by the standard's identifier of an element.
+        let id = found
+            .as_object()
+            .and_then(|object| object.values().next())
+            .and_then(Value::as_str);
+        id.unwrap_or_else(|| panic!("{css}: {found}")).to_owned()
+    }
+
+    /// Clicks on the element as a person would: it must be there to be seen and hit.
+    pub async fn click(&mut self, css: &str) {
+        let element = self.find(css).await;
+        self.post(&format!("/element/{element}/click"), json!({})).await;
+    }
+
+    /// Types into the element.
+    pub async fn keys(&mut self, css: &str, text: &str) {
+        let element = self.find(css).await;
+        self.post(&format!("/element/{element}/value"), json!({"text": text}))
+            .await;
+    }
+
+    /// What the console has got since it was last asked: `LEVEL message`.
+    pub async fn console(&mut self) -> Vec<String> {
+        let entries = self.post("/se/log", json!({"type": "browser"})).await;
+        let text = |entry: &Value| {
+            format!(
+                "{} {}",
+                entry["level"].as_str().unwrap(),
+                entry["message"].as_str().unwrap()
+            )
+        };
+        entries.as_array().unwrap().iter().map(text).collect()
+    }
+
+    pub async fn screenshot(&mut self, path: &Path) {
+        let path_of = format!("{}/screenshot", self.session);
+        let png = self.command(Method::GET, &path_of, Value::Null).await.unwrap();
+        let png = base64::engine::general_purpose::STANDARD
+            .decode(png.as_str().unwrap())
+            .unwrap();
+        std::fs::write(path, png).unwrap();
+    }
+}

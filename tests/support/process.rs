@@ -1,0 +1,99 @@
+//! A program that a test starts, with what it says, in a process group of its own that ends with the test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::within;
+
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+    lines: UnboundedReceiver<String>,
+    /// What it said so far on either of its outputs, line by line.
+    pub said: Vec<String>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        let name = format!("{:?}", command.get_program());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let (sender, lines) = unbounded_channel();
+        read_lines(child.stdout.take().unwrap(), sender.clone());
+        read_lines(child.stderr.take().unwrap(), sender);
+        Self {
+            child,
+            name,
+            lines,
+            said: Vec::new(),
+        }
+    }
+
+    /// What follows `mark` in the next line that has it.
+    pub async fn says(&mut self, mark: &str, limit: Duration) -> String {
+        let name = self.name.clone();
+        let saying = async {
+            while let Some(line) = self.lines.recv().await {
+                let found = line.split_once(mark).map(|(_, rest)| rest.to_owned());
+                self.said.push(line);
+                if let Some(rest) = found {
+                    return rest;
+                }
+            }
+            panic!("{} ended without saying {mark:?}; it said {:#?}", self.name, self.said);
+        };
+        within(limit, &format!("{name} to say {mark:?}"), saying).await
+    }
+
+    /// SIGTERM to the program itself.
+    pub fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end, which is when nobody holds its outputs any more; all that it said is in `said` then.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        let ending = async {
+            while let Some(line) = self.lines.recv().await {
+                self.said.push(line);
+            }
+        };
+        within(limit, &what, ending).await;
+        self.child.wait().unwrap()
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Once it was waited for, its number may be another's.
+        if let Ok(None) = self.child.try_wait() {
+            _ = kill_process_group(self.pid(), Signal::KILL);
+            _ = self.child.wait();
+        }
+    }
+}
+
+fn read_lines(output: impl Read + Send + 'static, sender: UnboundedSender<String>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines() {
+            let Ok(line) = line else { return };
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+}

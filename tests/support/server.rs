@@ -1,0 +1,185 @@
+//! The back end in this process, on a port of its own and with a data folder of its own.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use freshet::RunError;
+use freshet::config::{Config, Limits};
+use freshet_wire::{Reader, SettingsVersion, Topic, Topics};
+use http::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use crate::follower::Page;
+use crate::http::{Answer, get, request, send};
+use crate::stream::Stream;
+use crate::{SOON, until, within};
+
+/// A running back end, on threads of its own as in the program; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    pub address: SocketAddr,
+    config: Config,
+    running: Option<Running>,
+    _data: TempDir,
+}
+
+#[derive(Debug)]
+struct Running {
+    stop: oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<Result<(), RunError>>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With another configuration than the usual one.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            data: data.path().to_owned(),
+            node_id: None,
+            allow_origins: Vec::new(),
+            allow_hosts: Vec::new(),
+            admin_token: None,
+            limits: Limits::default(),
+        };
+        change(&mut config);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut server = Self {
+            address: listener.local_addr().unwrap(),
+            config,
+            running: None,
+            _data: data,
+        };
+        server.run(listener);
+        server
+    }
+
+    /// One whose only events are those that a test asks for: no telemetry.
+    pub async fn quiet(change: impl FnOnce(&mut Config)) -> Self {
+        let server = Self::start_with(change).await;
+        let off = json!({"source": {"cpu_hz": 0, "network_hz": 0, "memory_hz": 0, "disk_hz": 0, "processes_hz": 0}});
+        server.change(off).await;
+        server
+    }
+
+    fn run(&mut self, listener: TcpListener) {
+        let (stop, stopped) = oneshot::channel();
+        let config = self.config.clone();
+        let thread = std::thread::spawn(move || run(listener, config, async { _ = stopped.await }));
+        self.running = Some(Running { stop, thread });
+    }
+
+    /// Asks it to stop and waits for its end, which must be orderly; how long that took.
+    pub async fn stop(&mut self) -> Duration {
+        let begun = Instant::now();
+        let running = self.running.take().expect("it runs");
+        running.stop.send(()).expect("it still runs");
+        let ended = within(SOON, "the end of the server", spawn_blocking(|| running.thread.join())).await;
+        ended.unwrap().expect("no thread panicked").expect("an orderly end");
+        begun.elapsed()
+    }
+
+    /// Starts again, on the same port and with the same data folder and configuration.
+    pub fn start_again(&mut self) {
+        let listener = TcpListener::bind(self.address).unwrap();
+        self.run(listener);
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        get(self.address, path).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        send(self.address, request(method, path, headers, body)).await
+    }
+
+    /// Polls, with the query of `GET /events`.
+    pub async fn poll(&self, query: &str) -> Page {
+        self.get(&format!("/api/v1/events?{query}")).await.page()
+    }
+
+    /// Patches the settings, which must be accepted.
+    pub async fn change(&self, patch: Value) -> SettingsVersion {
+        let answer = self
+            .send(Method::PATCH, "/api/v1/settings", &[], &patch.to_string())
+            .await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    pub async fn topics(&self) -> Topics {
+        self.get("/api/v1/topics").await.json()
+    }
+
+    pub async fn topic(&self, name: &str) -> Topic {
+        let topics = self.topics().await.topics;
+        topics.into_iter().find(|topic| topic.name == name).expect(name)
+    }
+
+    /// The offset that the topic's next event will have.
+    pub async fn end_of(&self, topic: &str) -> u64 {
+        self.topic(topic).await.partitions[0].next_offset
+    }
+
+    /// What the server counted for this reader.
+    pub async fn reader(&self, id: &str) -> Reader {
+        let readers = self.topics().await.readers;
+        readers.into_iter().find(|reader| reader.id == id).expect(id)
+    }
+
+    /// Appends exactly `count` events to `workload`, in one burst, and waits until all are there.
+    pub async fn append(&self, count: u32, payload_bytes: u32) {
+        assert!((1..=5000).contains(&count));
+        let begin = self.end_of("workload").await;
+        let end = begin + u64::from(count);
+        // A burst is due every half second: time enough to end the workload before the second one.
+        let rate_hz = f64::from(count) * 2.0;
+        let burst = json!({"workload": {"rate_hz": rate_hz, "shape": "bursts", "burst_events": count, "payload_bytes": payload_bytes}});
+        self.change(burst).await;
+        let first = self.poll(&format!("from=workload@offset:0:{begin}&wait=5")).await;
+        assert!(!first.events.is_empty(), "no burst came");
+        self.change(json!({"workload": {"rate_hz": 0}})).await;
+        until("the whole burst", async || self.end_of("workload").await >= end).await;
+        assert_eq!(self.end_of("workload").await, end);
+    }
+
+    /// Both deliveries work for a reader that has done nothing wrong.
+    pub async fn still_serves(&self) {
+        let answer = self.get("/readyz").await;
+        assert_eq!((answer.status, answer.text()), (200, "ready\n"));
+        assert_eq!(self.poll("from=settings").await.events.len(), 1);
+        let mut stream = Stream::open(self.address).await;
+        stream.subscribe(&["settings"]).await;
+        assert_eq!(stream.page().await.events.len(), 1);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its thread ends by itself; nobody waits for it, as the test may be failing.
+        if let Some(running) = self.running.take() {
+            _ = running.stop.send(());
+        }
+    }
+}
+
+/// Runs the back end on the calling thread, in a runtime as the program has one.
+pub fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        freshet::run(listener, config, shutdown).await
+    })
+}
