@@ -7,9 +7,9 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$FRESHET_ROOT"
 
-# Trunk would ask the network whether there is a newer Trunk, and takes NO_COLOR=1 for a malformed boolean.
-export TRUNK_SKIP_VERSION_CHECK=true
-if [ -n "${NO_COLOR:-}" ]; then export NO_COLOR=true; fi
+export TRUNK_SKIP_VERSION_CHECK=true # it would ask the network whether there is a newer Trunk
+# Trunk takes NO_COLOR for a boolean, and stops at any other word.
+if [ -n "${NO_COLOR:-}" ]; then export NO_COLOR=true; else unset NO_COLOR; fi
 export RUST_BACKTRACE=0 # a stack of Trunk's says nothing about the page
 config=Trunk.toml
 
