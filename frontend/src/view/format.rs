@@ -44,6 +44,22 @@ pub fn micros(us: f64) -> String {
     }
 }
 
+/// A stage of a latency, which may be far shorter than the whole: "4.1 µs", "0.31 ms", "508 ms".
+pub fn stage(us: f64) -> String {
+    if us.abs() < 99.5 { micros(us) } else { latency_text(us) }
+}
+
+/// An interval as it was chosen: "100 ms", "1 s", "1.5 s".
+pub fn interval(ms: u32) -> String {
+    let decimals = if ms.is_multiple_of(1000) { 0 } else { 1 };
+    if ms < 1000 {
+        Quantity::new(count(ms.into()), "ms")
+    } else {
+        Quantity::new(fixed(f64::from(ms) / 1e3, decimals), "s")
+    }
+    .text()
+}
+
 /// How long ago or how long for, to read and not to compare: "3 s", "4 min 12 s", "2 h 5 min".
 pub fn ago(us: f64) -> String {
     let s = (us.max(0.0) / 1e6) as u64;
@@ -217,6 +233,11 @@ mod tests {
         assert_eq!(plain(micros(9.14)), "9.1 µs");
         assert_eq!(plain(micros(340.0)), "340 µs");
         assert_eq!(plain(micros(1_230.0)), "1.2 ms");
+        assert_eq!(plain(stage(4.12)), "4.1 µs");
+        assert_eq!(plain(stage(310.0)), "0.31 ms");
+        assert_eq!(plain(interval(100)), "100 ms");
+        assert_eq!(plain(interval(1_000)), "1 s");
+        assert_eq!(plain(interval(1_500)), "1.5 s");
         assert_eq!(plain(bytes(118.0)), "118 B");
         assert_eq!(plain(bytes(1_234.0)), "1.2 kB");
         assert_eq!(plain(bytes(999_700.0)), "1.0 MB");

@@ -28,7 +28,7 @@ struct Block {
     value: RwSignal<String>,
     unit: RwSignal<String>,
     few: RwSignal<Vec<(&'static str, String)>>,
-    sooner: RwSignal<String>,
+    beside: RwSignal<String>,
     state: RwSignal<String>,
     class: RwSignal<&'static str>,
     lost: RwSignal<bool>,
@@ -40,7 +40,7 @@ impl Block {
             value: RwSignal::new(String::from("–")),
             unit: RwSignal::default(),
             few: RwSignal::default(),
-            sooner: RwSignal::default(),
+            beside: RwSignal::default(),
             state: RwSignal::new(String::from("connecting")),
             class: RwSignal::new("lane stale"),
             lost: RwSignal::new(false),
@@ -52,7 +52,7 @@ impl Block {
         put(self.value, figures.value.value);
         put(self.unit, figures.value.unit.to_owned());
         put(self.few, figures.few);
-        put(self.sooner, figures.sooner);
+        put(self.beside, figures.beside);
         put(self.state, figures.state);
         put(self.lost, figures.lost);
     }
@@ -66,7 +66,7 @@ impl Block {
                 <p class="figure">
                     <span class="value">{live(self.value)}</span>
                     <span class="unit">{live(self.unit)}</span>
-                    <span class="sooner">{live(self.sooner)}</span>
+                    <span class=if id == LaneId::Poll { "sooner quiet" } else { "sooner" }>{live(self.beside)}</span>
                 </p>
                 <p class="few">{move || self.few.get().into_iter().map(few).collect::<Vec<_>>()}</p>
                 <p class="state" class:lost=move || self.lost.get() aria-live="polite">{live(self.state)}</p>

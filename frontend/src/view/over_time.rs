@@ -9,7 +9,7 @@ use leptos::html::Canvas;
 use leptos::prelude::*;
 
 use super::chart::surface::Surface;
-use super::chart::trend::{SPAN_US, Trend, TrendLane};
+use super::chart::trend::{MOST_US, Trend, TrendLane, span_us};
 use super::format;
 use super::frame::{Frame, on_frame, put};
 use super::panel::{table, tools};
@@ -47,8 +47,10 @@ pub fn over_time() -> impl IntoView {
             return;
         }
         pointer.set((at, false));
-        let pointed_us = at.map(|x| (Trend::time(surface, shown_us).us_at(x) / 1e6 - 0.5).round() * 1e6);
-        let trend = trend(frame, surface, shown_us, pointed_us);
+        let mut trend = trend(frame, surface, shown_us);
+        let pointed_us = at.map(|x| (trend.time().us_at(x) / 1e6 - 0.5).round() * 1e6);
+        trend.pointed_us = pointed_us;
+
         trend.draw();
         match pointed_us.map(|us| text(&trend, us)).zip(at) {
             Some((text, x)) => tip.show(text, x, 40.0, surface.width),
@@ -88,9 +90,9 @@ pub fn over_time() -> impl IntoView {
     .into_any()
 }
 
-fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64, pointed_us: Option<f64>) -> Trend<'a> {
+fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64) -> Trend<'a> {
     let model = frame.model;
-    let seen = |us: &f64| *us > now_us - SPAN_US;
+    let seen = |us: &f64| *us > now_us - MOST_US;
     let lane = |lane: &Lane, join_us: f64| TrendLane {
         buckets: lane
             .history
@@ -114,13 +116,19 @@ fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64, pointed_us
     // Between two polls there is nothing to know.
     let poll_join_us = 2.5e6 + f64::from(model.interval_ms) * 1.5e3;
     let lanes = [lane(&model.poll, poll_join_us), lane(&model.stream, 2.5e6)];
+    let oldest = lanes
+        .iter()
+        .filter_map(|lane| lane.buckets.first())
+        .map(|bucket| bucket.start_us)
+        .reduce(f64::min);
     Trend {
         surface,
         palette: frame.palette,
         now_us,
+        span_us: span_us(oldest.map_or(0.0, |oldest| now_us - oldest)),
         lanes,
         epochs_us,
-        pointed_us,
+        pointed_us: None,
     }
 }
 

@@ -9,6 +9,7 @@ use self::means::{Painted, Stages};
 use super::chart::surface::Surface;
 use super::format;
 use super::frame::{Frame, on_frame, put};
+use super::panel::live;
 
 /// The shades of the three stages that make up the delivery latency, in the bar and beside their names.
 const SHADES: [f64; 3] = [0.3, 0.6, 1.0];
@@ -17,6 +18,7 @@ const WINDOW_US: f64 = 5e6;
 pub fn stages() -> impl IntoView {
     let rows: RwSignal<Vec<[String; 2]>> = RwSignal::new(vec![<[String; 2]>::default(); 6]);
     let bound = RwSignal::new(String::new());
+    let span = RwSignal::new(String::new());
     let bars = [NodeRef::<Canvas>::new(), NodeRef::<Canvas>::new()];
     let mut surfaces: [Option<Surface>; 2] = [None, None];
     let mut painted = [Painted::default(), Painted::default()];
@@ -38,7 +40,7 @@ pub fn stages() -> impl IntoView {
                 bar(surface, frame, at, means[at]);
             }
         }
-        let text = |us: Option<f64>| us.map_or_else(|| String::from("–"), format::latency_text);
+        let text = |us: Option<f64>| us.map_or_else(|| String::from("–"), format::stage);
         let row = |stage: fn(&Stages) -> f64| means.map(|means| text(means.as_ref().map(stage)));
         let table = vec![
             row(|stages| stages.ingest_us),
@@ -48,6 +50,7 @@ pub fn stages() -> impl IntoView {
             row(|stages| stages.apply_us),
             [0, 1].map(|at| text(painted[at].mean_us())),
         ];
+        put(span, ["mean of each stage, last ", &*format::ago(window_us)].concat());
         put(rows, table);
         let offset = frame.model.offset();
         put(
@@ -71,7 +74,7 @@ pub fn stages() -> impl IntoView {
         <section class="panel third stages" aria-label="Where the time goes">
             <div class="head">
                 <h2>"Where the time goes"</h2>
-                <span class="dim">"mean of each stage, last 5 s"</span>
+                <span class="dim">{live(span)}</span>
             </div>
             <div class="bars" aria-hidden="true">
                 <canvas node_ref=bars[0]></canvas>

@@ -53,7 +53,13 @@ pub fn topics(ui: Ui) -> impl IntoView {
         for topic in topics.iter().filter(|topic| topic.kind == TopicKind::Log).take(ROWS) {
             let event = lane.newest(&topic.name);
             let read = event.and_then(|event| reading(&topic.name, &event.data));
-            let (value, text) = read.unwrap_or((topic.events_per_s, String::new()));
+            let (value, text) = read.unwrap_or_else(|| {
+                let followed = frame.model.topics.contains(&topic.name);
+                (
+                    topic.events_per_s,
+                    String::from(if followed { "" } else { "not in the race" }),
+                )
+            });
             sparks.update_value(|sparks| sparks.add(&topic.name, value));
             newest.extend(event.map(|event| (topic.name.as_str(), event)));
             shown.push(Row {

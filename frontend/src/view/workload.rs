@@ -174,6 +174,9 @@ pub fn workload(ui: Ui) -> impl IntoView {
                     <button type="button" on:click=stop disabled=move || busy.get() || !running.get()>"Stop"</button>
                 </span>
             </form>
+            <p class="dim why">
+                "Made-up events on a schedule of their own: each one's lateness counts from the moment it was meant to happen."
+            </p>
             <p class="state lost" role="alert">{live(answer)}</p>
         </section>
     }

@@ -99,9 +99,9 @@ impl Scene<'_> {
         context.save();
         context.begin_path();
         context.rect(
-            rails.left - 4.0,
+            rails.left - 1.0,
             0.0,
-            rails.right - rails.left + 10.0,
+            rails.right - rails.left + 7.0,
             rails.bottom + 2.0,
         );
         context.clip();

@@ -54,46 +54,63 @@ pub fn age_label(age_us: f64) -> String {
     ["\u{2212}", &crate::view::format::fixed(value, decimals), unit].concat()
 }
 
-/// Latency on a logarithmic axis of whole decades, in powers of ten of a microsecond.
+/// 1, 2, 5, 10 … microseconds, up to 1,000 s.
+const STEPS: [f64; 28] = {
+    let mut steps = [1.0; 28];
+    let mut i = 1;
+    while i < steps.len() {
+        steps[i] = steps[i - 1] * if i % 3 == 2 { 2.5 } else { 2.0 };
+        i += 1;
+    }
+    steps
+};
+
+/// Latency on a logarithmic axis; its ends are powers of ten of a microsecond, times 1, 2 or 5.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogScale {
-    pub low: i32,
-    pub high: i32,
+    pub low_us: f64,
+    pub high_us: f64,
+
     pub top: f64,
     pub bottom: f64,
 }
 
 impl LogScale {
-    /// The whole decades around `min_us..=max_us`: at least two, so that the axis means something, and within
-    /// 1 µs to 1,000 s.
+    /// Just around `min_us..=max_us`: at least two decades, so that the axis means something, and within 1 µs to 1,000 s.
     pub fn around(min_us: f64, max_us: f64, top: f64, bottom: f64) -> Self {
-        let exponent = |us: f64| us.clamp(1.0, 1e9).log10();
-        let mut low = (exponent(min_us) + 1e-9).floor() as i32;
-        let mut high = (exponent(max_us.max(min_us)) - 1e-9).ceil() as i32;
-        if high - low < 2 {
-            low = (high - 2).max(0);
-            high = low + 2;
+        let (min_us, max_us) = (min_us.clamp(1.0, 1e9), max_us.max(min_us).clamp(1.0, 1e9));
+        let mut low_us = STEPS.into_iter().rev().find(|step| *step <= min_us).unwrap_or(1.0);
+        let mut high_us = STEPS.into_iter().find(|step| *step >= max_us).unwrap_or(1e9);
+        if high_us < 100.0 * low_us {
+            low_us = (high_us / 100.0).max(1.0);
+            high_us = 100.0 * low_us;
         }
-        Self { low, high, top, bottom }
+        Self {
+            low_us,
+            high_us,
+            top,
+            bottom,
+        }
     }
 
     /// Values at or below the axis (a difference of two clocks may be negative) lie on its lower edge.
     pub fn y(&self, us: f64) -> f64 {
-        let low = f64::from(self.low);
         let share = if us <= 0.0 {
             0.0
         } else {
-            (us.log10() - low) / (f64::from(self.high) - low)
+            (us / self.low_us).ln() / (self.high_us / self.low_us).ln()
         };
+
         self.bottom - share.clamp(0.0, 1.0) * (self.bottom - self.top)
     }
 
     /// Each decade with its label, from the lowest up.
-    pub fn ticks(&self) -> impl Iterator<Item = (f64, &'static str)> + use<> {
+    pub fn ticks(&self) -> impl Iterator<Item = (f64, &'static str)> {
         const LABELS: [&str; 10] = [
             "1 µs", "10 µs", "0.1 ms", "1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s", "1,000 s",
         ];
-        (self.low..=self.high).map(|power| (10f64.powi(power), LABELS[power.clamp(0, 9) as usize]))
+        let decades = STEPS.into_iter().step_by(3).zip(LABELS);
+        decades.filter(|(us, _)| (self.low_us..=self.high_us).contains(us))
     }
 }
 
@@ -104,21 +121,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decades_enclose_what_is_drawn_and_are_at_least_two() {
-        let decades = |min, max| {
+    fn the_axis_encloses_what_is_drawn_and_has_at_least_two_decades() {
+        let ends = |min, max| {
             let scale = LogScale::around(min, max, 0.0, 100.0);
-            (scale.low, scale.high)
+            (scale.low_us, scale.high_us)
         };
-        assert_eq!(decades(400.0, 1_004_000.0), (2, 7));
-        assert_eq!(decades(1_000.0, 1_000_000.0), (3, 6));
-        assert_eq!(decades(2_000.0, 3_000.0), (2, 4));
-        assert_eq!(decades(-5.0, 0.0), (0, 2));
-        assert_eq!(decades(1e12, 1e12), (7, 9));
+        assert_eq!(ends(400.0, 1_004_000.0), (200.0, 2e6));
+        assert_eq!(ends(1_000.0, 1_000_000.0), (1e3, 1e6));
+        assert_eq!(ends(2_000.0, 3_000.0), (50.0, 5e3));
+        assert_eq!(ends(-5.0, 0.0), (1.0, 100.0));
+        assert_eq!(ends(1e12, 1e12), (1e7, 1e9));
     }
 
     #[test]
     fn each_decade_has_its_label() {
-        let labels: Vec<_> = LogScale::around(150.0, 2e6, 0.0, 1.0).ticks().collect();
+        let scale = LogScale::around(150.0, 2e6, 0.0, 1.0);
+        let labels: Vec<_> = scale.ticks().collect();
         assert_eq!(
             labels,
             [
@@ -126,8 +144,7 @@ mod tests {
                 (1e3, "1 ms"),
                 (1e4, "10 ms"),
                 (1e5, "100 ms"),
-                (1e6, "1 s"),
-                (1e7, "10 s")
+                (1e6, "1 s")
             ]
         );
     }

@@ -1,11 +1,20 @@
 //! Draws delivery latency over the last five minutes: p50 as a line, p5 to p99 as a band, on a logarithmic axis.
 
 use super::palette::Palette;
-use super::scale::{LogScale, TimeScale, age_label};
+use super::scale::{LogScale, TimeScale, age_label, time_step_us};
 use super::surface::{FONT, Surface};
 use crate::latency::Bucket;
 
-pub const SPAN_US: f64 = 300e6;
+/// As much as the lanes remember.
+pub const MOST_US: f64 = 300e6;
+
+/// One, two or five minutes: what holds all that there is, so that a page just opened is not an empty picture.
+pub fn span_us(oldest_age_us: f64) -> f64 {
+    [60e6, 120e6]
+        .into_iter()
+        .find(|span| oldest_age_us <= *span)
+        .unwrap_or(MOST_US)
+}
 
 /// What is drawn of one lane.
 pub struct TrendLane {
@@ -20,6 +29,7 @@ pub struct Trend<'a> {
     pub surface: &'a Surface,
     pub palette: &'a Palette,
     pub now_us: f64,
+    pub span_us: f64,
     pub lanes: [TrendLane; 2],
     /// When the log behind a topic became another one.
     pub epochs_us: Vec<f64>,
@@ -28,12 +38,12 @@ pub struct Trend<'a> {
 }
 
 impl Trend<'_> {
-    pub fn time(surface: &Surface, now_us: f64) -> TimeScale {
+    pub fn time(&self) -> TimeScale {
         TimeScale {
-            now_us,
-            span_us: SPAN_US,
+            now_us: self.now_us,
+            span_us: self.span_us,
             left: 58.0,
-            right: surface.width - 8.0,
+            right: self.surface.width - 8.0,
         }
     }
 
@@ -42,7 +52,7 @@ impl Trend<'_> {
         surface.clear();
         surface.dash(0.0, 0.0);
         surface.context.set_font(FONT);
-        let time = Self::time(surface, self.now_us);
+        let time = self.time();
         let all = || self.lanes.iter().flat_map(|lane| &lane.buckets);
         let low = all().map(|bucket| bucket.p5_us).fold(f64::INFINITY, f64::min);
         let high = all().map(|bucket| bucket.p99_us).fold(f64::NEG_INFINITY, f64::max);
@@ -67,9 +77,9 @@ impl Trend<'_> {
             surface.line(time.left, y, time.right, y);
             surface.text(label, time.left - 10.0, y + 4.0, "right", &self.palette.faint);
         }
-        let step = if time.right - time.left < 420.0 { 120e6 } else { 60e6 };
+        let step = time_step_us(self.span_us, ((time.right - time.left) / 110.0).clamp(2.0, 6.0));
         let mut age = 0.0;
-        while age <= SPAN_US {
+        while age <= self.span_us {
             let x = time.x(self.now_us - age);
             let align = if age == 0.0 { "right" } else { "center" };
             surface.text(&age_label(age), x, scale.bottom + 19.0, align, &self.palette.faint);
@@ -114,7 +124,7 @@ impl Trend<'_> {
     fn marks(&self, time: &TimeScale, scale: &LogScale) {
         let (surface, palette) = (self.surface, self.palette);
         let context = &surface.context;
-        let seen = |us: &&f64| **us > self.now_us - SPAN_US;
+        let seen = |us: &&f64| **us > self.now_us - self.span_us;
         context.set_stroke_style_str(&palette.dim);
         context.set_line_width(1.0);
         surface.dash(2.0, 3.0);

@@ -33,7 +33,7 @@ fn build(model: &Model, costs: &[Cost; 2], span_us: f64, now_us: f64) -> Option<
         plain("At "),
         (true, text),
         plain(", polled every "),
-        (true, format::latency_text(f64::from(model.interval_ms) * 1e3)),
+        (true, format::interval(model.interval_ms)),
         plain(", streaming is "),
         (true, sooner),
         plain(" and costs the server "),

@@ -14,7 +14,8 @@ const WINDOW_US: f64 = 5e6;
 pub struct Figures {
     pub value: Quantity,
     pub few: Vec<(&'static str, String)>,
-    pub sooner: String,
+    /// Beside the figure: polling's prediction, or how many times sooner streaming is.
+    pub beside: String,
     pub state: String,
     /// The figures are not of now: they are greyed.
     pub stale: bool,
@@ -53,7 +54,7 @@ impl Memory {
         self.prediction_us = round_trip.map(|round_trip| predict_poll_us(interval_us, round_trip.mean_us));
         let mut figures = [0, 1].map(|at| self.lane(lanes[at], at, now[at].is_some(), windows_us[at], now_us));
         if let [Some(poll), Some(stream)] = now {
-            figures[1].sooner = sooner(model, poll.mean_us, stream.mean_us);
+            figures[1].beside = sooner(model, poll.mean_us, stream.mean_us);
         }
         figures
     }
@@ -81,7 +82,7 @@ impl Memory {
             && now
             && let Some(prediction) = self.prediction_us
         {
-            figures.few.push(("predicted", format::latency_text(prediction)));
+            figures.beside = ["predicted ", &*format::latency_text(prediction)].concat();
         }
         figures
     }
@@ -104,7 +105,7 @@ impl Memory {
             );
         }
         if model.hello.as_ref().is_some_and(|hello| hello.proxied) {
-            notes.push(String::from("Through a proxy: its time is in every figure."));
+            notes.push(String::from("Through a proxy, whose time counts too."));
         }
         let foreign = |lane: &Lane| lane.arrivals.newest().is_some_and(|arrival| arrival.foreign);
         if foreign(&model.poll) || foreign(&model.stream) {
