@@ -49,7 +49,7 @@ mod page {
                 .to_string_lossy()
                 .replace('\\', "/");
             let etag = format!("\\\"{}\\\"", hex(&Sha256::digest(&plain)[..8]));
-            let mut form = |ending: &str, bytes: Vec<u8>| -> io::Result<String> {
+            let form = |ending: &str, bytes: Vec<u8>| -> io::Result<String> {
                 if bytes.len() >= plain.len() {
                     return Ok("None".to_owned());
                 }

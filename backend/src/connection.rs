@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     /// When the first byte of a request came whose head is not complete yet; 0 for none.
     head_since_us: AtomicI64,
     head_late: AtomicBool,
+    /// A request is being answered: what arrives is its body.
+    answering: AtomicBool,
     /// The connection's share of the bound on connections; given back when everybody has let go of it.
     _slot: OwnedSemaphorePermit,
 }
@@ -49,6 +51,7 @@ impl Connection {
             streaming: AtomicBool::new(false),
             head_since_us: AtomicI64::new(0),
             head_late: AtomicBool::new(false),
+            answering: AtomicBool::new(false),
             _slot: slot,
         }
     }
@@ -56,8 +59,14 @@ impl Connection {
     /// A request's head is there; until it is claimed it belongs to nobody.
     pub(crate) fn begin_request(&self) {
         self.head_since_us.store(0, Relaxed);
+        self.answering.store(true, Relaxed);
         self.this_in.store(self.next_in.swap(0, Relaxed), Relaxed);
         *self.reader.lock() = None;
+    }
+
+    /// The request has its answer.
+    pub(crate) fn end_request(&self) {
+        self.answering.store(false, Relaxed);
     }
 
     /// The request, its bytes and its time are this reader's.
@@ -90,7 +99,9 @@ impl Connection {
             }
         } else {
             self.next_in.fetch_add(bytes as u64, Relaxed);
-            let _ = self.head_since_us.compare_exchange(0, now_us(), Relaxed, Relaxed);
+            if !self.answering.load(Relaxed) {
+                let _ = self.head_since_us.compare_exchange(0, now_us(), Relaxed, Relaxed);
+            }
         }
     }
 

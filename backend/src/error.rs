@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
 use freshet_wire::{PositionError, Problem};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::settings::SettingsError;
 use crate::tail::ReadError;
@@ -17,7 +17,7 @@ pub struct Error {
     title: &'static str,
     detail: String,
     field: Option<Cow<'static, str>>,
-    retry_after_s: Option<u32>,
+    header: Option<(&'static str, &'static str)>,
 }
 
 impl Error {
@@ -28,8 +28,13 @@ impl Error {
             title,
             detail: detail.into(),
             field: None,
-            retry_after_s: None,
+            header: None,
         }
+    }
+
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.header = Some((name, value));
+        self
     }
 
     fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
@@ -106,6 +111,16 @@ impl Error {
         .at("Authorization")
     }
 
+    /// Only reading is allowed at this path.
+    pub(crate) fn read_only(method: &http::Method, path: &str) -> Self {
+        Self::method_not_allowed(method, path).with("allow", "GET, HEAD")
+    }
+
+    pub(crate) fn websocket_version() -> Self {
+        Self::upgrade_needed("Sec-WebSocket-Version is 13 here", "Sec-WebSocket-Version")
+            .with("sec-websocket-version", "13")
+    }
+
     pub(crate) fn upgrade_needed(detail: impl Into<String>, field: &'static str) -> Self {
         Self::new(
             StatusCode::UPGRADE_REQUIRED,
@@ -121,14 +136,13 @@ impl Error {
     }
 
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
-        let mut error = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "urn:freshet:busy",
             "The service is at its bounds",
             detail,
-        );
-        error.retry_after_s = Some(1);
-        error
+        )
+        .with("retry-after", "1")
     }
 
     /// As it stands on the stream.
@@ -204,8 +218,9 @@ impl IntoResponse for Error {
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+
+        if let Some((name, value)) = self.header {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -94,7 +94,7 @@ fn start(
         of_request.begin_request();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&of_request));
-        answer(router.clone(), request)
+        answer(router.clone(), request, Arc::clone(&of_request))
     });
     let watched = Arc::clone(&connection);
     let serving = async move {
@@ -121,6 +121,8 @@ fn start(
     tokio::spawn(Metered::new(serving, connection));
 }
 
-async fn answer(router: Router, request: Request<Body>) -> Result<Response, Infallible> {
-    router.oneshot(request).await
+async fn answer(router: Router, request: Request<Body>, connection: Arc<Connection>) -> Result<Response, Infallible> {
+    let response = router.oneshot(request).await;
+    connection.end_request();
+    response
 }

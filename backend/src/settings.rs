@@ -6,6 +6,9 @@ use freshet_wire::{Settings, SettingsVersion};
 use serde_json::Value;
 use tokio::sync::watch;
 
+/// The lowest rate that is not off: once in a hundred seconds.
+const LEAST_HZ: f64 = 0.01;
+
 /// Bounds, by the path of the setting: from, to and unit.
 const BOUNDS: [(&str, f64, f64, &str); 8] = [
     ("source.cpu_hz", 0.0, 20.0, "samples a second"),
@@ -106,7 +109,15 @@ fn changed(current: &SettingsVersion, patch: &Value, expected: Option<u64>) -> R
         let value = document
             .pointer(&format!("/{}", path.replace('.', "/")))
             .and_then(Value::as_f64);
-        if !value.is_some_and(|value| (least..=most).contains(&value)) {
+        let in_bounds = |value| (least..=most).contains(&value);
+        if path.ends_with("_hz") {
+            if !value.is_some_and(|value| value == 0.0 || value >= LEAST_HZ && in_bounds(value)) {
+                return Err(invalid(
+                    path,
+                    format!("{path} takes 0 (off) or {LEAST_HZ} to {most} {unit}"),
+                ));
+            }
+        } else if !value.is_some_and(in_bounds) {
             return Err(invalid(path, format!("{path} takes {least} to {most} {unit}")));
         }
     }
@@ -169,6 +180,7 @@ mod tests {
         let store = store();
         assert_eq!(field(&store, &json!({"source": {"cpu_hz": 21}})), "source.cpu_hz");
         assert_eq!(field(&store, &json!({"source": {"cpu_hz": -1}})), "source.cpu_hz");
+        assert_eq!(field(&store, &json!({"source": {"cpu_hz": 1e-9}})), "source.cpu_hz");
         assert_eq!(field(&store, &json!({"source": {"cpu_hz": "fast"}})), "source.cpu_hz");
         assert_eq!(
             field(&store, &json!({"workload": {"payload_bytes": 31}})),

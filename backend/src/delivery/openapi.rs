@@ -13,6 +13,7 @@ use super::{clock, poll, probe, settings, stream, topics};
     ),
     paths(
         clock::probe,
+        document,
         poll::events,
         probe::live,
         probe::ready,
@@ -25,6 +26,8 @@ use super::{clock, poll, probe, settings, stream, topics};
 )]
 struct Document;
 
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "service", responses((status = 200, description = "an OpenAPI 3.1 document", body = serde_json::Value)))]
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())
 }

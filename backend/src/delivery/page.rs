@@ -35,7 +35,7 @@ pub(super) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
         return Error::not_found(path).into_response();
     }
     if !matches!(method, Method::GET | Method::HEAD) {
-        return Error::method_not_allowed(&method, path).into_response();
+        return Error::read_only(&method, path).into_response();
     }
     let path = if path == "/" { "/index.html" } else { path };
     match ASSETS.iter().find(|asset| asset.path == path) {

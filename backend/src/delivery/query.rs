@@ -30,12 +30,13 @@ pub(super) fn number(field: &'static str, text: &str, least: u64, most: u64) -> 
 /// `TOPIC[@POSITION]`; `so_far` is how many there were before it.
 pub(super) fn from(text: &str, so_far: usize, most: usize) -> Result<From, Error> {
     if so_far >= most {
-        return Err(Error::parameter(
-            "from",
-            format!("at most {most} topics can be read at once"),
-        ));
+        return Err(too_many(most));
     }
     Ok(text.parse::<From>()?)
+}
+
+pub(super) fn too_many(most: usize) -> Error {
+    Error::parameter("from", format!("at most {most} topics can be read at once"))
 }
 
 /// The name under which a reader wants its figures counted.

@@ -151,8 +151,9 @@ impl Session {
                     if heard.elapsed() > silence {
                         return Err(End::Close(CloseCode::Policy, "no sign of life"));
                     }
-                    // A tick without a message, and half a heartbeat before it: time for a sign.
-                    if said == self.said {
+                    // Nothing was said since the last tick, so the reader cannot tell that all is well; or nothing
+                    // was heard for long, as from a client that only listens: its pong is its sign of life.
+                    if said == self.said || heard.elapsed() > silence / 3 {
                         self.socket.ping()?;
                     }
                     said = self.said;
@@ -225,9 +226,14 @@ impl Session {
         let most = self.service.config.limits.subscriptions;
         let mut places: Vec<Place> = Vec::new();
         let mut added = 0;
+
         for text in from {
-            let from = query::from(text, self.reading.places().len() + added, most)?;
+            let from: freshet_wire::From = text.parse()?;
             let known = self.reading.place(&from.topic).is_some();
+            // Moving within a topic takes no more than was taken.
+            if !known && self.reading.places().len() + added >= most {
+                return Err(query::too_many(most));
+            }
             if places.iter().any(|place| **place.topic().name() == *from.topic) {
                 return Err(Error::parameter(
                     "from",

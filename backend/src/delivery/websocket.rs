@@ -49,10 +49,7 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<axum::body::Body
         return Err(Error::upgrade_needed(detail, "Upgrade"));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
-        return Err(Error::upgrade_needed(
-            "Sec-WebSocket-Version is 13 here",
-            "Sec-WebSocket-Version",
-        ));
+        return Err(Error::websocket_version());
     }
     let bad_key = || Error::parameter("Sec-WebSocket-Key", "Sec-WebSocket-Key is 16 bytes in base64");
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(bad_key)?;
