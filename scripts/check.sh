@@ -8,7 +8,7 @@ check() { step "$@" || FAILED="${FAILED:+$FAILED, }$1"; }
 
 scripts/setup.sh page check
 own_sources
-check "formatting" "one style, by cargo fmt" cargo fmt --all --check
+check "formatting" "one style; cargo fmt puts these files right" cargo fmt --all --check -- --files-with-diff
 check "lints" "clippy on all that runs on this machine" cargo clippy --locked --workspace --all-targets -- -D warnings
 check "lints of the page" "clippy on what runs in the browser" \
   scripts/wasm.sh cargo clippy --locked -p freshet-frontend --target wasm32-unknown-unknown -- -D warnings
@@ -22,7 +22,7 @@ else
   note "not checked: the feature page (make release builds the page that it embeds)"
 fi
 check "dependencies" "licences, sources, duplicates: deny.toml" cargo deny --all-features check bans licenses sources
-if ! step "advisories" "known vulnerabilities of dependencies" cargo deny --all-features check advisories; then
+if ! LOG_LINES=3 step "advisories" "known vulnerabilities of dependencies" cargo deny --all-features check advisories; then
   if grep -q 'advisory database\|failed to fetch' "$LOGS/advisories.log"; then
     note "not checked: the database of advisories cannot be fetched here"
   else

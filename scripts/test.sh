@@ -114,8 +114,9 @@ export FRESHET_BIN=$FRESHET_ROOT/target/release/freshet
 
 stage "unit" "freshet_wire freshet freshet_frontend" --lib --bins
 stage "documentation" "" --doc
-# Each program in tests/ is a stage: cargo has just listed them as "Executable tests/NAME.rs (…/NAME-0123456789abcdef)".
-for name in $(sed -n 's/^ *Executable tests.*(.*\/\(.*\)-[0-9a-f]*)$/\1/p' "$LOGS/tests.log" | sort -u); do
+# Each other program is a stage. Cargo has just listed them: "Executable http/main.rs (…/http-0123456789abcdef)".
+programs=$(sed -n '/ Executable unittests /d; s/^ *Executable .*(.*\/\(.*\)-[0-9a-f]*)$/\1/p' "$LOGS/tests.log" | sort -u)
+for name in $programs; do
   case $name in
     browser*)
       if [ -n "$browser_problem" ]; then
