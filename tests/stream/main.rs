@@ -1,1 +1,7 @@
-fn main() {}
+//! Through a real WebSocket: the stream, and clients that break its rules.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
+mod hold;
+mod rules;
+mod same;
+mod subscribe;

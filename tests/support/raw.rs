@@ -153,6 +153,17 @@ impl Raw {
         self.try_frame().await.expect("a frame")
     }
 
+    /// The next message; pings are passed over, and not answered.
+    pub async fn text(&mut self) -> Vec<u8> {
+        loop {
+            let frame = self.frame().await;
+            if frame.head != PING {
+                assert_eq!(frame.head, TEXT, "{frame:?}");
+                return frame.payload;
+            }
+        }
+    }
+
     /// Passes over everything up to the close frame: its code, or `None` where the connection ends without one.
     pub async fn closed(&mut self) -> Option<u16> {
         loop {
