@@ -95,11 +95,6 @@ pub async fn clock() -> Result<Clock, Failure> {
     get("/clock").await
 }
 
-/// `GET /settings`.
-pub async fn settings() -> Result<SettingsVersion, Failure> {
-    get("/settings").await
-}
-
 /// `PATCH /settings` with a JSON merge patch (RFC 7396); 412 if the settings do not have that version any more.
 pub async fn patch_settings(merge_patch: String, version: u64) -> Result<SettingsVersion, Failure> {
     let mut url = String::from(BASE);

@@ -9,7 +9,6 @@ pub mod stream;
 mod track;
 
 use freshet_wire::{Epoch, Event, Gap, GapReason};
-use serde::Serialize;
 
 use crate::latency::{self, Arrival, History, Ring, Summary};
 pub use batch::Batch;
@@ -17,16 +16,14 @@ pub use track::RangeHash;
 use track::{Step, Track};
 
 /// The lanes of the page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneId {
     Poll,
     Stream,
 }
 
 /// What a lane is doing. Times are on the server's clock, in microseconds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Status {
     /// The first attempt.
     Connecting,
@@ -44,11 +41,13 @@ pub enum Status {
     Off,
 }
 
-/// What a lane counted since the page was loaded. What comes on topics that only feed cards is not among the events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+/// What a lane counted since the page was loaded. Gaps are those of the race's topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Events that were applied, each once.
+    /// Events of the race that were applied, each once.
     pub events: u64,
+    /// The same of topics that only feed cards.
+    pub card_events: u64,
     /// Events that the server reported as a gap, where their number is known.
     pub missed: u64,
     /// Gaps whose number of events is unknown.
@@ -75,7 +74,7 @@ pub struct Counters {
 }
 
 /// A gap, as it was told.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GapMark {
     pub topic: String,
     pub from_offset: u64,
@@ -203,10 +202,8 @@ impl Lane {
     }
 
     /// Fingerprints of what came, by topic.
-    pub fn ranges(&self) -> impl Iterator<Item = (&str, Vec<RangeHash>)> {
-        self.tracks
-            .iter()
-            .map(|track| (track.name.as_str(), track.ranges().copied().collect()))
+    pub fn ranges(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = &RangeHash>)> {
+        self.tracks.iter().map(|track| (track.name.as_str(), track.ranges()))
     }
 
     /// Follows these topics and no others from now on. What was followed before goes on where it is.
@@ -304,7 +301,10 @@ impl Lane {
             applied += 1;
             track.hash(event.epoch, event.partition, event.offset, text);
             track.fresh = Some(i);
-            let Some(topic) = track.race else { continue };
+            let Some(topic) = track.race else {
+                self.counters.card_events += 1;
+                continue;
+            };
             let foreign = matches!((&event.host, receipt.host), (Some(its), Some(ours)) if its != ours);
             let ingested_us = event.ingested_us as f64;
             let arrival = Arrival {
@@ -500,7 +500,11 @@ mod tests {
         ];
         let text = page(&events, &[("a", "000000000001-7"), ("b", "000000000001-10")], "");
         assert_eq!(ingest(&mut lane, &text, 1000.0), 4);
-        assert_eq!(lane.counters.events, 3, "cards do not race");
+        assert_eq!(
+            (lane.counters.events, lane.counters.card_events),
+            (3, 1),
+            "cards do not race"
+        );
         let arrival = *lane.arrivals.newest().unwrap();
         assert_eq!((arrival.topic, arrival.offset, arrival.latency_us()), (0, 6, 700.0));
         assert_eq!(

@@ -3,8 +3,6 @@
 //! Percentiles are nearest-rank (the smallest sample that at least p of all samples do not exceed): always a
 //! latency that some event really had, but in [`History`], whose log-linear histogram (the idea of HdrHistogram) rounds it.
 
-use serde::Serialize;
-
 /// One event as one lane brought it to this page. All times are on the server's clock, in microseconds since
 /// the Unix epoch (an `f64` is exact to 0.25 µs until the year 2100); the page's own were moved by the offset of the moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -100,7 +98,7 @@ impl<T> Ring<T> {
 }
 
 /// What a set of latencies amounts to, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
     pub count: usize,
     pub mean_us: f64,

@@ -1,6 +1,7 @@
 //! What the page knows: plain data that the lanes write and the view reads. No Leptos in it.
 
 use std::cell::{Ref, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 
 use freshet_wire::Hello;
@@ -122,9 +123,13 @@ impl Handle {
         }));
         handle.watch_visibility();
         report::expose(handle.clone());
-        spawn_local(lane::poll::run(handle.clone()));
-        spawn_local(lane::stream::run(handle.clone()));
-        spawn_local(handle.clone().watch_clock());
+        // Boxed: the code that starts a task is made once, not for each.
+        let tasks: [Pin<Box<dyn Future<Output = ()>>>; 3] = [
+            Box::pin(lane::poll::run(handle.clone())),
+            Box::pin(lane::stream::run(handle.clone())),
+            Box::pin(handle.clone().watch_clock()),
+        ];
+        tasks.into_iter().for_each(spawn_local);
         handle
     }
 

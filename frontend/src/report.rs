@@ -1,9 +1,9 @@
-//! The page's report on itself: `window.__freshet(SECONDS)` gives JSON with what the page counted and measured. Browser tests hold
-//! it against what the server counted; it shows nothing that the page does not.
+//! The page's report on itself: `window.__freshet(SECONDS)` gives an object with what the page counted, and measured over the last
+//! seconds (5). Browser tests hold it against what the server counted; it tells nothing that the page does not show, but the
+//! fingerprints of what came: `ranges`, a topic each, `{"EPOCH/PARTITION/FROM_OFFSET": HASH}` of whole ranges
+//! ([`RangeHash`]), the same in two lanes that saw the same bytes. Built by hand: a serializer would weigh more than the rest.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::closure::Closure;
 
@@ -11,105 +11,170 @@ use crate::lane::{Counters, GapMark, Lane, LaneId, RangeHash, Status};
 use crate::latency::Summary;
 use crate::model::{Handle, Model};
 
-#[derive(Serialize)]
-struct Report<'a> {
-    now_us: f64,
-    topics: &'a [String],
-    interval_ms: u32,
-    paused: bool,
-    hidden: bool,
-    solo: Option<LaneId>,
-    cross_origin_isolated: bool,
-    hello: Option<&'a freshet_wire::Hello>,
-    problem: Option<&'a str>,
-    clock: ClockReport,
-    poll: LaneReport<'a>,
-    stream: LaneReport<'a>,
-}
-
-#[derive(Serialize)]
-struct ClockReport {
-    offset_us: Option<f64>,
-    bound_us: Option<f64>,
-    resolution_us: f64,
-    steps: u32,
-}
-
-#[derive(Serialize)]
-struct LaneReport<'a> {
-    reader: &'a str,
-    status: &'a Status,
-    since_us: f64,
-    last_heard_us: Option<f64>,
-    counters: Counters,
-    /// Delivery latency over the last seconds.
-    latency: Option<Summary>,
-    /// Polling only.
-    round_trip: Option<Summary>,
-    history_seconds: usize,
-    gaps: Vec<&'a GapMark>,
-    ranges: BTreeMap<&'a str, Vec<RangeHash>>,
-    newest: BTreeMap<&'a str, u64>,
-}
-
 /// Puts the function where tests and curious people find it.
 pub(crate) fn expose(handle: Handle) {
     let report = Closure::<dyn Fn(Option<f64>) -> JsValue>::new(move |seconds: Option<f64>| {
-        let since_us = handle.now_us() - seconds.unwrap_or(5.0) * 1e6;
-        JsValue::from_str(&report(&handle, since_us))
+        let now_us = handle.now_us();
+        of_model(&handle.model(), now_us, now_us - seconds.unwrap_or(5.0) * 1e6)
     });
-    let _ = js_sys::Reflect::set(&js_sys::global(), &"__freshet".into(), &report.into_js_value());
+    let _ = Reflect::set(&js_sys::global(), &"__freshet".into(), &report.into_js_value());
 }
 
-fn report(handle: &Handle, since_us: f64) -> String {
-    let model = handle.model();
+fn of_model(model: &Model, now_us: f64, since_us: f64) -> JsValue {
     let offset = model.offset();
-    let Model {
-        topics,
-        interval_ms,
-        paused,
-        hidden,
-        solo,
-        cross_origin_isolated,
-        ..
-    } = &*model;
-    let report = Report {
-        now_us: handle.now_us(),
-        topics,
-        interval_ms: *interval_ms,
-        paused: *paused,
-        hidden: *hidden,
-        solo: *solo,
-        cross_origin_isolated: *cross_origin_isolated,
-        hello: model.hello.as_ref(),
-        problem: model.problem.as_deref(),
-        clock: ClockReport {
-            offset_us: offset.map(|offset| offset.offset_us),
-            bound_us: offset.map(|offset| offset.bound_us),
-            resolution_us: model.clock.resolution_us,
-            steps: model.clock.steps,
-        },
-        poll: of_lane(&model.poll, since_us),
-        stream: of_lane(&model.stream, since_us),
+    let clock = object(&[
+        ("offset_us", or_null(offset.map(|it| it.offset_us))),
+        ("bound_us", or_null(offset.map(|it| it.bound_us))),
+        ("resolution_us", model.clock.resolution_us.into()),
+        ("steps", model.clock.steps.into()),
+    ]);
+    let hello = match &model.hello {
+        Some(hello) => object(&[
+            ("version", (&hello.version).into()),
+            ("node", (&hello.node).into()),
+            ("host", (&hello.host).into()),
+            ("proxied", hello.proxied.into()),
+        ]),
+        None => JsValue::NULL,
     };
-    serde_json::to_string(&report).unwrap_or_default()
+    object(&[
+        ("now_us", now_us.into()),
+        ("topics", list(model.topics.iter().map(JsValue::from))),
+        ("interval_ms", model.interval_ms.into()),
+        ("paused", model.paused.into()),
+        ("hidden", model.hidden.into()),
+        (
+            "solo",
+            or_null(
+                model
+                    .solo
+                    .map(|solo| if solo == LaneId::Poll { "poll" } else { "stream" }),
+            ),
+        ),
+        ("cross_origin_isolated", model.cross_origin_isolated.into()),
+        ("problem", or_null(model.problem.as_ref())),
+        ("clock", clock),
+        ("hello", hello),
+        ("poll", of_lane(&model.poll, since_us)),
+        ("stream", of_lane(&model.stream, since_us)),
+    ])
 }
 
-fn of_lane(lane: &Lane, since_us: f64) -> LaneReport<'_> {
-    LaneReport {
-        reader: &lane.reader,
-        status: &lane.status,
-        since_us: lane.since_us,
-        last_heard_us: lane.last_heard_us,
-        counters: lane.counters,
-        latency: lane.summary(since_us),
-        round_trip: lane.round_trip(since_us),
-        history_seconds: lane.history.iter().count(),
-        gaps: lane.gaps.iter().collect(),
-        ranges: lane.ranges().collect(),
-        newest: lane
-            .ranges()
-            .filter_map(|(topic, _)| Some((topic, lane.newest(topic)?.offset)))
-            .collect(),
+fn of_lane(lane: &Lane, since_us: f64) -> JsValue {
+    object(&[
+        ("reader", (&lane.reader).into()),
+        ("status", of_status(&lane.status)),
+        ("since_us", lane.since_us.into()),
+        ("last_heard_us", or_null(lane.last_heard_us)),
+        ("counters", of_counters(&lane.counters)),
+        ("latency", of_summary(lane.summary(since_us))),
+        ("round_trip", of_summary(lane.round_trip(since_us))),
+        ("history_seconds", (lane.history.iter().count() as u32).into()),
+        ("gaps", list(lane.gaps.iter().map(of_gap))),
+        ("ranges", of_ranges(lane)),
+    ])
+}
+
+fn of_status(status: &Status) -> JsValue {
+    let (is, why, retry_at_us) = match status {
+        Status::Connecting => ("connecting", None, None),
+        Status::Live => ("live", None, None),
+        Status::Reconnecting { why, retry_at_us, .. } => ("reconnecting", Some(why), Some(*retry_at_us)),
+        Status::Refused { why, retry_at_us } => ("refused", Some(why), Some(*retry_at_us)),
+        Status::Off => ("off", None, None),
+    };
+    object(&[
+        ("is", is.into()),
+        ("why", or_null(why)),
+        ("retry_at_us", or_null(retry_at_us)),
+    ])
+}
+
+fn of_counters(counters: &Counters) -> JsValue {
+    // A JavaScript number is exact up to 2^53.
+    let counts = [
+        ("events", counters.events),
+        ("card_events", counters.card_events),
+        ("missed", counters.missed),
+        ("unknown_gaps", counters.unknown_gaps),
+        ("duplicates", counters.duplicates),
+        ("superseded", counters.superseded),
+        ("unexplained", counters.unexplained),
+        ("hidden", counters.hidden),
+        ("requests", counters.requests),
+        ("empty", counters.empty),
+        ("not_modified", counters.not_modified),
+        ("frames", counters.frames),
+        ("bytes_decoded", counters.bytes_decoded),
+        ("errors", counters.errors),
+    ];
+    object(&counts.map(|(name, count)| (name, (count as f64).into())))
+}
+
+fn of_summary(summary: Option<Summary>) -> JsValue {
+    let Some(summary) = summary else {
+        return JsValue::NULL;
+    };
+    object(&[
+        ("count", (summary.count as f64).into()),
+        ("mean_us", summary.mean_us.into()),
+        ("p5_us", summary.p5_us.into()),
+        ("p50_us", summary.p50_us.into()),
+        ("p99_us", summary.p99_us.into()),
+        ("worst_us", summary.worst_us.into()),
+    ])
+}
+
+fn of_gap(gap: &GapMark) -> JsValue {
+    object(&[
+        ("topic", (&gap.topic).into()),
+        ("from_offset", (gap.from_offset as f64).into()),
+        ("count", or_null(gap.count.map(|count| count as f64))),
+        ("reason", or_null(gap.reason.map(|reason| reason.to_string()))),
+        ("at_us", gap.at_us.into()),
+    ])
+}
+
+fn of_ranges(lane: &Lane) -> JsValue {
+    let topics = Object::new();
+    for (topic, ranges) in lane.ranges() {
+        let hashes = Object::new();
+        for range in ranges.filter(|range| range.is_whole()) {
+            let RangeHash {
+                epoch,
+                partition,
+                from_offset,
+                ..
+            } = range;
+            let name = format!("{epoch}/{partition}/{from_offset}");
+            // As text: a JavaScript number does not hold 64 bits.
+            set(&hashes, &name, &format!("{:016x}", range.hash).into());
+        }
+        set(&topics, topic, &hashes);
     }
+    topics.into()
+}
+
+fn object(fields: &[(&str, JsValue)]) -> JsValue {
+    let object = Object::new();
+    for (name, value) in fields {
+        set(&object, name, value);
+    }
+    object.into()
+}
+
+fn set(object: &Object, name: &str, value: &JsValue) {
+    let _ = Reflect::set(object, &name.into(), value); // fails for a frozen object only
+}
+
+fn list(values: impl Iterator<Item = JsValue>) -> JsValue {
+    let list = Array::new();
+    for value in values {
+        list.push(&value);
+    }
+    list.into()
+}
+
+fn or_null(value: Option<impl Into<JsValue>>) -> JsValue {
+    value.map_or(JsValue::NULL, Into::into)
 }

@@ -4,6 +4,8 @@
 //! that queue, and a woken task runs in a microtask, so before the browser's next event: the queue never holds
 //! more than the one message, and what waits, waits in the browser, whose own buffer stops the sender. The time of receipt is taken
 //! in that microtask, when gloo-net has copied the text into the page's memory; the same moment that the polling lane stamps.
+//!
+//! The server's own heartbeats are WebSocket pings, which a page cannot see: it is the answers to the clock probes that show it alive.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -55,19 +57,22 @@ pub(crate) async fn run(page: Handle) {
             wake.wait().await;
             continue;
         }
-        let opened_us = page.page_us();
         let followed = page.model().stream.followed;
         page.update(|model| model.stream.counters.requests += 1);
         // Of its own: a borrow in the match would be held as long as the connection.
         let url = api::stream_url(&page.model().stream.reader);
         let end = match url.map(|url| WebSocket::open(&url)) {
-            Some(Ok(socket)) => Connection::new(&page, socket).run().await,
+            Some(Ok(socket)) => {
+                let mut connection = Connection::new(&page, socket);
+                let end = connection.run().await;
+                if connection.live_us() > GOOD_US {
+                    backoff.reset();
+                }
+                end
+            }
             _ => End::Lost("the browser opens no WebSocket".to_owned()),
         };
         let now_us = page.page_us();
-        if now_us - opened_us > GOOD_US + CONNECT_US {
-            backoff.reset();
-        }
         let (why, refused) = match end {
             End::Off => {
                 backoff.reset();
@@ -114,8 +119,8 @@ struct Connection<'a> {
     page: &'a Handle,
     socket: WebSocket,
     watchdog: Watchdog,
-    /// After `hello`.
-    greeted: bool,
+    /// When `hello` came.
+    greeted_us: Option<f64>,
     probes: u32,
     probed_us: f64,
     subscribed: Vec<String>,
@@ -137,7 +142,7 @@ impl<'a> Connection<'a> {
             page,
             socket,
             watchdog: Watchdog::new(now_us, CONNECT_US),
-            greeted: false,
+            greeted_us: None,
             probes: 0,
             probed_us: now_us,
             subscribed: Vec::new(),
@@ -146,8 +151,13 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Until the connection ends. Dropping the socket closes it.
-    async fn run(mut self) -> End {
+    fn live_us(&self) -> f64 {
+        self.greeted_us
+            .map_or(0.0, |greeted_us| self.page.page_us() - greeted_us)
+    }
+
+    /// Until the connection ends. Dropping it closes the socket.
+    async fn run(&mut self) -> End {
         let mut tick = after(TICK_US);
         loop {
             let turn = poll_fn(|cx| {
@@ -193,7 +203,7 @@ impl<'a> Connection<'a> {
                 Some(ServerMessage::Hello(hello)) => {
                     self.watchdog
                         .set_limit_us(2000.0 * f64::from(hello.limits.heartbeat_ms));
-                    self.greeted = true;
+                    self.greeted_us = Some(received_page_us);
                     let now_us = self.page.now_us();
                     self.page.update(|model| {
                         model.hello = Some(hello);
@@ -250,7 +260,7 @@ impl<'a> Connection<'a> {
     fn tick(&mut self, now_us: f64) -> Result<(), End> {
         if self.watchdog.is_stalled(now_us) {
             return Err(End::Lost(
-                if self.greeted {
+                if self.greeted_us.is_some() {
                     "stalled: nothing came, not even a sign of life"
                 } else {
                     "no answer for 10 s"
@@ -258,7 +268,7 @@ impl<'a> Connection<'a> {
                 .to_owned(),
             ));
         }
-        if self.greeted && now_us - self.probed_us > PROBE_EVERY_US - TICK_US / 2.0 {
+        if self.greeted_us.is_some() && now_us - self.probed_us > PROBE_EVERY_US - TICK_US / 2.0 {
             self.probe()?;
         }
         Ok(())
@@ -275,7 +285,7 @@ impl<'a> Connection<'a> {
     /// Tells the server what changed in the choice of topics. Waits for `hello` and for the server's clock: without it no latency
     /// could be told.
     fn subscribe(&mut self) -> Result<(), End> {
-        if !self.greeted || self.page.model().offset().is_none() {
+        if self.greeted_us.is_none() || self.page.model().offset().is_none() {
             return Ok(());
         }
         let now_us = self.page.now_us();
@@ -317,7 +327,7 @@ impl<'a> Connection<'a> {
     fn lost(&mut self) -> End {
         End::Lost(match self.last_words.take() {
             Some(words) => words,
-            None if self.greeted => "the connection was lost".to_owned(),
+            None if self.greeted_us.is_some() => "the connection was lost".to_owned(),
             None => "the server cannot be reached".to_owned(),
         })
     }
@@ -337,7 +347,7 @@ impl<'a> Connection<'a> {
             1003 | 1007..=1010 => End::Refused(said("the server refused what this page sent")),
             1012 => End::Lost(said("the server restarts")),
             1013 => End::Lost(said("the server is busy: try again later")),
-            _ if self.greeted => End::Lost(said("the connection was lost")),
+            _ if self.greeted_us.is_some() => End::Lost(said("the connection was lost")),
             _ => End::Lost(said("the server cannot be reached")),
         }
     }
