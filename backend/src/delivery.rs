@@ -2,6 +2,7 @@
 
 mod admin;
 mod clock;
+mod etag;
 mod frames;
 mod guard;
 mod metrics;

@@ -62,6 +62,7 @@ pub enum RunError {
 pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
     config.check(listener.local_addr()?)?;
     let node = Node::open(&config.data, config.node_id.as_deref())?;
+    tracing::info!("listening on http://{}", listener.local_addr()?);
     let host: Arc<str> = Arc::from(System::host_name().unwrap_or_else(|_| "localhost".to_owned()));
     let (stop, stopping) = watch::channel(false);
 

@@ -1,5 +1,6 @@
 //! The program: arguments, logging, configuration, bind, run.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let Command::Serve(arguments) = Arguments::parse().command;
     match serve(arguments).await {
@@ -78,14 +80,14 @@ async fn serve(arguments: Serve) -> Result<(), Box<dyn std::error::Error>> {
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;
+    // Before anybody can be told that the service runs: from then on it ends in order.
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
         format!(
             "cannot listen on {}: {error}; --listen names another address",
             arguments.listen
         )
     })?;
-    tracing::info!("listening on http://{}", listener.local_addr()?);
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let shutdown = async move {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 
+use super::etag;
 use crate::error::Error;
 
 /// A file of the page in the forms in which it can be sent.
@@ -62,7 +63,7 @@ fn send(asset: &'static Asset, headers: &HeaderMap) -> Response {
                 })
             })
     };
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag == asset.etag);
+    let known = etag::is_known(headers, asset.etag);
     let (coding, bytes) = match (asset.brotli, asset.gzip) {
         (Some(brotli), _) if accepts("br") => (Some("br"), brotli),
         (_, Some(gzip)) if accepts("gzip") => (Some("gzip"), gzip),

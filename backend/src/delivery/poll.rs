@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use freshet_wire::{From, LaneKind};
 use http::{HeaderMap, StatusCode, header};
 
-use super::{Service, query};
+use super::{Service, etag, query};
 use crate::connection::Connection;
 use crate::encode;
 use crate::error::Error;
@@ -97,7 +97,7 @@ pub(super) async fn events(
     }
     let etag = validator(&reading);
     // A gap must be told, so it is never "not modified".
-    if batch.is_empty() && matches(&headers, &etag) {
+    if batch.is_empty() && etag::is_known(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::ETAG, &*etag)];
@@ -130,17 +130,6 @@ fn validator(reading: &Reading) -> String {
     let mut hasher = DefaultHasher::new();
     reading.next().hash(&mut hasher);
     format!("\"{:016x}\"", hasher.finish())
-}
-
-/// RFC 9110, section 13.1.2, with its weak comparison.
-fn matches(headers: &HeaderMap, etag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|tag| tag.trim().trim_start_matches("W/"))
-        .any(|tag| tag == etag || tag == "*")
 }
 
 fn encode_page(batch: &Batch, reading: &Reading) -> Bytes {
