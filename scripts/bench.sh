@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# make bench: measures the release binary beside its opponents and writes docs/benchmarks.md.
+#   PART=fanout make bench   only these parts (with commas between them); the document keeps the others as they are
+#   QUICK=1 make bench       few and short rounds, disturbed ones too, and no document: to see whether it works
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$FRESHET_ROOT"
+
+[ "$(uname -s)" = Linux ] || die "make bench needs Linux: it pins processes to cores and reads their figures in /proc"
+# A socket at either end for each of 2,000 readers, in processes of their own.
+ulimit -n 8192 2>/dev/null || die "make bench needs 8192 open files a process; raise the limit: ulimit -Hn"
+
+scripts/setup.sh page
+own_sources
+step "page" "the binary that is measured is the one that users get" scripts/page.sh build || exit 1
+step "release binary" "with the page inside" scripts/release.sh binary || exit 1
+step "bench" "the programs that measure, and the opponents" \
+  cargo build --release --locked -p freshet-tests --features bench --bin freshet-bench || exit 1
+
+ARGUMENTS=()
+if [ -n "${PART:-}" ]; then ARGUMENTS+=(--part "$PART"); fi
+if [ -n "${QUICK:-}" ]; then ARGUMENTS+=(--quick); fi
+mkdir -p target/bench
+say "${BOLD}▸ measuring$PLAIN: leave the machine alone; raw results and logs in target/bench"
+"$TARGET/release/freshet-bench" run "${ARGUMENTS[@]}" 2>target/bench/progress.log
+say "${GREEN}✓$PLAIN docs/benchmarks.md ($(duration $SECONDS))"

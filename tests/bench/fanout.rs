@@ -1,0 +1,225 @@
+//! One stream of events to many readers: Freshet beside a floor that only sends, and beside the plain way.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::load::{Figures, Load};
+use crate::report::{Section, Table, median, ratio};
+use crate::server::Program;
+use crate::{Bench, MOST_HZ, PAYLOAD};
+
+const READERS: [usize; 4] = [1, 100, 500, 2000];
+const PROGRAMS: [Program; 3] = [Program::Freshet, Program::Floor, Program::Plain];
+const LOADS: [&str; 2] = ["half", "full"];
+/// Times that a measurement is repeated when others disturbed it.
+const TRIES: usize = 4;
+
+/// Half a core and a full one, at every number of readers.
+pub fn run(bench: &Bench) -> Result<Section, String> {
+    capture(bench)?;
+    let mut section = Section::new("fanout", "One stream, many readers", &bench.folder)?;
+    let mut table = Table::new(&[
+        "readers",
+        "load",
+        "program",
+        "events/s",
+        "server CPU",
+        "deliveries/s",
+        "a CPU-second",
+        "÷ floor",
+        "÷ plain",
+        "events a message",
+        "p50",
+        "p99",
+        "missed",
+        "readers' CPU",
+    ]);
+    for readers in bench.readers.clone().unwrap_or(READERS.to_vec()) {
+        let rate_hz = half_a_core(bench, readers)?;
+        let mut rounds = Vec::new();
+        for round in 0..bench.rounds {
+            // Each program is first, second and last in turn.
+            let mut results = [[None; 2]; 3];
+            for turn in 0..PROGRAMS.len() {
+                let index = (round + turn) % PROGRAMS.len();
+                results[index] = measure(bench, &mut section, PROGRAMS[index], readers, rate_hz, round)?;
+            }
+            rounds.push(results);
+        }
+        for (load, name) in LOADS.iter().enumerate() {
+            let whole: Vec<[Figures; 3]> = rounds
+                .iter()
+                .filter_map(|results| Some([results[0][load]?, results[1][load]?, results[2][load]?]))
+                .collect();
+            rows(&mut section, &mut table, readers, name, &whole);
+        }
+    }
+    section.table(table);
+    section.remark(format!(
+        "Events with {PAYLOAD} bytes of data each go to every reader. *Half* is the rate at which Freshet uses half of its \
+         core, the same for all three; *full* is {MOST_HZ:.0} events a second, the most that the workload produces, and \
+         without a pause for the floor. *Floor* is one thread that calls `send()` once a delivery with the bytes of a message of \
+         Freshet's that holds one event, and does nothing else. *Plain* is the way most would write it: axum's WebSocket, tokio's \
+         broadcast channel, and serde_json in every connection. *Missed* are events that fell out of what a server holds before \
+         a reader took them: Freshet tells its readers, the plain way does not. Latency runs from when an event was due to the end \
+         of the read that brought it; where the readers' core is near 100 %, they set the pace, not the server."
+    ));
+    Ok(section)
+}
+
+/// Both loads of one program; a load that stayed disturbed is none.
+fn measure(
+    bench: &Bench,
+    section: &mut Section,
+    program: Program,
+    readers: usize,
+    rate_hz: f64,
+    round: usize,
+) -> Result<[Option<Figures>; 2], String> {
+    let mut load = Load::start(bench, program, readers)?;
+    let mut results = [None; 2];
+    for (result, (name, rate_hz)) in results.iter_mut().zip(LOADS.iter().zip([Some(rate_hz), None])) {
+        for _ in 0..TRIES {
+            let figures = load.measure(rate_hz, bench.warm, bench.window)?;
+            let kept = bench.keeps(figures.stolen, figures.others);
+            let what = json!({"readers": readers, "load": name, "program": program.name(), "round": round});
+            section.result(what, figures, kept)?;
+            if kept {
+                *result = Some(figures);
+                break;
+            }
+        }
+    }
+    Ok(results)
+}
+
+fn rows(section: &mut Section, table: &mut Table, readers: usize, load: &str, rounds: &[[Figures; 3]]) {
+    let per_cpu_s = |figures: &Figures| figures.deliveries_per_cpu_s;
+    for (index, program) in PROGRAMS.iter().enumerate() {
+        let of = |figure: fn(&Figures) -> f64| median(rounds.iter().map(|round| figure(&round[index])));
+        let against = |other: usize| {
+            if index == other {
+                "1".to_owned()
+            } else {
+                ratio(
+                    rounds
+                        .iter()
+                        .map(|round| per_cpu_s(&round[index]) / per_cpu_s(&round[other])),
+                )
+            }
+        };
+        let asked = rounds.first().and_then(|round| round[index].rate_hz);
+        table.row([
+            readers.to_string(),
+            load.to_owned(),
+            program.name().to_owned(),
+            asked.map_or_else(
+                || {
+                    if *program == Program::Floor {
+                        "all it can".to_owned()
+                    } else {
+                        format!("{MOST_HZ:.0}")
+                    }
+                },
+                |rate| format!("{rate:.0}"),
+            ),
+            format!("{:.0} %", of(|f| f.server_share) * 100.0),
+            thousands(of(|f| f.deliveries_per_s)),
+            thousands(of(|f| f.deliveries_per_cpu_s)),
+            against(1),
+            against(2),
+            format!("{:.1}", of(|f| f.events_per_message)),
+            milliseconds(of(|f| f.p50_us as f64)),
+            milliseconds(of(|f| f.p99_us as f64)),
+            format!(
+                "{:.1} %",
+                100.0
+                    * of(
+                        |f| (f.told + f.skipped) as f64 / (f.deliveries_per_s * f.wall_s + (f.told + f.skipped) as f64)
+                    )
+            ),
+            format!("{:.0} %", of(|f| f.readers_share) * 100.0),
+        ]);
+    }
+    if readers == 500 {
+        let against = |other: usize| {
+            median(
+                rounds
+                    .iter()
+                    .map(|round| per_cpu_s(&round[0]) / per_cpu_s(&round[other])),
+            )
+        };
+        match load {
+            "half" => section.aim(
+                "500 readers, half a core: deliveries a CPU-second ÷ floor",
+                against(1),
+                ">=",
+                0.8,
+            ),
+            _ => {
+                section.aim(
+                    "500 readers, full core: deliveries a CPU-second ÷ floor",
+                    against(1),
+                    ">=",
+                    3.0,
+                );
+                section.aim(
+                    "500 readers, full core: deliveries a CPU-second ÷ plain",
+                    against(2),
+                    ">=",
+                    4.0,
+                );
+            }
+        }
+    }
+}
+
+/// The rate at which Freshet's core is half busy, as far as the workload goes.
+fn half_a_core(bench: &Bench, readers: usize) -> Result<f64, String> {
+    let mut load = Load::start(bench, Program::Freshet, readers)?;
+    let mut rate_hz = (150_000.0 / readers as f64).min(MOST_HZ);
+    for _ in 0..6 {
+        let share = load
+            .measure(Some(rate_hz), bench.warm / 2, bench.window / 2)?
+            .server_share;
+        if (0.46..=0.54).contains(&share) || rate_hz >= MOST_HZ && share < 0.5 {
+            break;
+        }
+        rate_hz = (rate_hz * (0.5 / share).clamp(0.2, 4.0)).clamp(1.0, MOST_HZ).round();
+    }
+    Ok(rate_hz)
+}
+
+/// A message of Freshet's with one event, for the floor to send.
+fn capture(bench: &Bench) -> Result<(), String> {
+    let mut load = Load::start(bench, Program::Freshet, 1)?;
+    load.measure(None, Duration::from_millis(200), Duration::from_millis(800))?;
+    load.readers.keep_last();
+    load.measure(Some(50.0), Duration::from_millis(200), Duration::from_millis(200))?;
+    let message = load.readers.last();
+    if message.len() < PAYLOAD {
+        return Err(format!(
+            "no message with one event: {}",
+            String::from_utf8_lossy(message)
+        ));
+    }
+    fs::write(bench.message(), message).map_err(|error| error.to_string())
+}
+
+fn thousands(number: f64) -> String {
+    if number >= 1e6 {
+        format!("{:.2} M", number / 1e6)
+    } else {
+        format!("{:.0} k", number / 1e3)
+    }
+}
+
+fn milliseconds(us: f64) -> String {
+    if us >= 10_000.0 {
+        format!("{:.0} ms", us / 1e3)
+    } else {
+        format!("{:.2} ms", us / 1e3)
+    }
+}
