@@ -1,4 +1,6 @@
 //! `make bench`: measures Freshet beside its opponents, interleaved, and writes the document.
+// In a program `pub` says what other modules use; there is nobody outside to reach it.
+#![allow(unreachable_pub)]
 #![expect(clippy::print_stdout, reason = "the results are its output")]
 
 mod count;

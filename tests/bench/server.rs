@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::machine::{Cores, CpuClock, pid, spawn_on};
 use crate::readers::Speech;
@@ -173,10 +173,6 @@ impl Server {
             delivered: figure(r#"freshet_events_delivered_total{lane="stream"}"#)?,
             missed: figure(r#"freshet_events_missed_total{lane="stream"}"#)?,
         })
-    }
-
-    pub fn json(&self, path: &str) -> Result<Value, String> {
-        serde_json::from_str(&self.request("GET", path, "")?).map_err(|error| format!("{path}: {error}"))
     }
 
     fn ask(&mut self, question: &str) -> Result<String, String> {
