@@ -51,13 +51,6 @@ impl Service {
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
-
-    /// Resolves when the process has been asked to stop.
-    async fn stopped(&self) {
-        let mut stopping = self.stopping.clone();
-        // A sender that is gone has stopped too.
-        let _ = stopping.wait_for(|&stopping| stopping).await;
-    }
 }
 
 /// Every route.

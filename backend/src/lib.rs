@@ -90,6 +90,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
         shutdown.await;
         // Every receiver may be gone already; then there is nobody to tell.
         let _ = stop.send(true);
+        service.tail.wake_all();
     };
     tokio::join!(serving, asked);
     for task in work {

@@ -16,6 +16,7 @@ use freshet_wire::{TopicKind, TopicScope};
 use parking_lot::RwLock;
 
 pub use reading::{Batch, Budget, Place, ReadError, Reading};
+use topic::Waiting;
 pub use topic::{Draft, Topic, Watch};
 
 /// What a state topic may hold: enough for a poller that comes every half a minute, and no history.
@@ -26,6 +27,8 @@ const STATE_BYTES: usize = 256 << 10;
 pub struct Tail {
     topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
     window_bytes: usize,
+    /// Every reader that waits, whatever it waits for.
+    waiting: Arc<Waiting>,
 }
 
 impl Tail {
@@ -34,6 +37,7 @@ impl Tail {
         Self {
             topics: RwLock::default(),
             window_bytes,
+            waiting: Arc::default(),
         }
     }
 
@@ -59,6 +63,11 @@ impl Tail {
     /// In the order of their names.
     pub fn topics(&self) -> Vec<Arc<Topic>> {
         self.topics.read().values().cloned().collect()
+    }
+
+    /// Wakes every reader: there is something to know that is no event.
+    pub fn wake_all(&self) {
+        self.waiting.wake();
     }
 
     pub fn window_bytes(&self) -> usize {

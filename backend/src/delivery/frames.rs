@@ -3,7 +3,7 @@
 //! Most readers of a topic stand at the same place: at its end. What one of them is sent next is what the others
 //! are sent next, to the byte.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ const SLOTS: usize = 16;
 pub(super) type Places = Vec<(u32, u64)>;
 
 /// A message that leads from some places to others.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) frame: Bytes,
     pub(super) events: u64,
@@ -23,30 +23,33 @@ pub(super) struct Shared {
     pub(super) steps: Vec<u64>,
 }
 
+type Slot = Option<(Places, Arc<Shared>)>;
+
 /// The messages built last.
 #[derive(Debug, Default)]
 pub struct Frames {
-    slots: [Mutex<Option<(Places, Shared)>>; SLOTS],
+    slots: [Mutex<Slot>; SLOTS],
 }
 
 impl Frames {
     /// The message that was built last for a reader at these places.
-    pub(super) fn find(&self, places: &Places) -> Option<Shared> {
+    pub(super) fn find(&self, places: &Places) -> Option<Arc<Shared>> {
         let slot = self.slots[slot(places)].lock();
         slot.as_ref()
             .filter(|(known, _)| known == places)
-            .map(|(_, shared)| shared.clone())
+            .map(|(_, shared)| Arc::clone(shared))
     }
 
     pub(super) fn keep(&self, places: Places, shared: Shared) {
         let slot = &self.slots[slot(&places)];
-        *slot.lock() = Some((places, shared));
+        *slot.lock() = Some((places, Arc::new(shared)));
     }
 }
 
 fn slot(places: &Places) -> usize {
-    let mut hasher = DefaultHasher::new();
     // By topics alone: of one set of topics only the newest message is of use.
-    places.iter().for_each(|(topic, _)| topic.hash(&mut hasher));
-    (hasher.finish() % SLOTS as u64) as usize
+    let topics = places
+        .iter()
+        .fold(0_u32, |sum, &(topic, _)| sum.wrapping_mul(31).wrapping_add(topic));
+    topics as usize % SLOTS
 }

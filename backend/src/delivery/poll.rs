@@ -13,6 +13,8 @@ use bytes::{Bytes, BytesMut};
 use freshet_wire::{From, LaneKind};
 use http::{HeaderMap, StatusCode, header};
 
+use tokio::time::timeout;
+
 use super::{Service, etag, query};
 use crate::connection::Connection;
 use crate::encode;
@@ -105,7 +107,7 @@ pub(super) async fn events(
 }
 
 async fn wait(service: &Service, reading: &mut Reading, budget: Budget, wait: Duration) -> Batch {
-    let mut watch = Watch::default();
+    let mut watch = Watch::new(&service.tail);
     for place in reading.places() {
         watch.add(place.topic());
     }
@@ -113,17 +115,13 @@ async fn wait(service: &Service, reading: &mut Reading, budget: Budget, wait: Du
         loop {
             watch.changed().await;
             let batch = reading.read(budget);
-            if !batch.is_empty() {
+            // An open long poll must not hold up the end of the process.
+            if !batch.is_empty() || service.is_stopping() {
                 break batch;
             }
         }
     };
-    tokio::select! {
-        batch = arrives => batch,
-        () = tokio::time::sleep(wait) => Batch::default(),
-        // An open long poll must not hold up the end.
-        () = service.stopped() => Batch::default(),
-    }
+    timeout(wait, arrives).await.unwrap_or_default()
 }
 
 fn validator(reading: &Reading) -> String {

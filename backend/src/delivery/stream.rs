@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -37,6 +36,8 @@ const MESSAGE: Budget = Budget {
 };
 /// Messages that make no sense, until the connection is closed for it.
 const MOST_MISTAKES: u32 = 32;
+/// After so many messages a client is heard before it is sent the next.
+const HEAR_EVERY: u64 = 16;
 /// How often a reader that takes nothing is looked at.
 const STUCK_LOOK: Duration = Duration::from_secs(1);
 
@@ -78,11 +79,11 @@ pub(super) async fn upgrade(
             connection.stream();
             let _connected = figures.connect();
             let session = Session {
+                watch: Watch::new(&service.tail),
                 service,
                 figures,
                 socket,
                 reading: Reading::default(),
-                watch: Watch::default(),
                 places: Places::new(),
                 said: 0,
                 mistakes: 0,
@@ -134,17 +135,22 @@ impl Session {
 
     async fn serve(&mut self, proxied: bool) -> Result<Infallible, End> {
         self.say(&ServerMessage::Hello(self.hello(proxied))).await?;
-        let service = Arc::clone(&self.service);
-        let (heartbeat, silence) = (service.config.limits.heartbeat, service.config.limits.silence);
+        let limits = &self.service.config.limits;
+        let (heartbeat, silence) = (limits.heartbeat, limits.silence);
         let mut beat = interval(heartbeat / 2);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stopped = pin!(service.stopped());
         let (mut heard, mut said) = (Instant::now(), 0);
         loop {
             tokio::select! {
+                // In this order: a reader is woken for events a thousand times as often as for a message. But
+                // now and then the client is heard first, or a busy topic would keep it waiting for ever.
+                biased;
+                () = self.watch.changed(), if !self.said.is_multiple_of(HEAR_EVERY) => self.deliver().await?,
                 incoming = self.socket.next() => {
                     heard = Instant::now();
                     self.take(incoming).await?;
+                    // A pong may wait.
+                    self.flush().await?;
                 }
                 () = self.watch.changed() => self.deliver().await?,
                 _ = beat.tick() => {
@@ -157,9 +163,6 @@ impl Session {
                         self.socket.ping()?;
                     }
                     said = self.said;
-                }
-                () = stopped.as_mut() => {
-                    return Err(End::Close(CloseCode::GoingAway, "the service stops; come back"));
                 }
             }
         }
@@ -268,13 +271,16 @@ impl Session {
 
     /// Reads on until the end of the topics, as fast as the socket takes it.
     async fn deliver(&mut self) -> Result<(), End> {
+        if self.service.is_stopping() {
+            return Err(End::Close(CloseCode::GoingAway, "the service stops; come back"));
+        }
         while self.reading.is_behind() {
             match self.next_shared() {
                 Some(shared) => {
                     self.reading.advance(&shared.steps);
-                    self.queue(shared.frame, shared.events);
+                    self.send(shared.frame.clone(), shared.events)?;
                 }
-                None => self.build(),
+                None => self.build()?,
             }
             self.flush().await?;
         }
@@ -282,7 +288,7 @@ impl Session {
     }
 
     /// The next message, if a reader at the same places was sent it before.
-    fn next_shared(&mut self) -> Option<Shared> {
+    fn next_shared(&mut self) -> Option<Arc<Shared>> {
         self.places.clear();
         self.places.extend(self.reading.stands());
         if self.reading.is_settled() {
@@ -293,14 +299,14 @@ impl Session {
     }
 
     /// Builds the next message, and keeps it for those who come after.
-    fn build(&mut self) {
+    fn build(&mut self) -> Result<(), End> {
         let settled = self.reading.is_settled();
         let batch = self.reading.read(MESSAGE);
         let frame = encode_text(&encode_events(&batch, &self.reading.moved()));
         let events = batch.events.len() as u64;
         self.figures.counters.gaps(&batch.gaps);
         for gap in &batch.gaps {
-            self.queue_message(&ServerMessage::Gap(gap.clone()));
+            self.send_message(&ServerMessage::Gap(gap.clone()))?;
         }
         if settled && batch.gaps.is_empty() {
             let steps = self
@@ -318,46 +324,50 @@ impl Session {
                 },
             );
         }
-        self.queue(frame, events);
+        self.send(frame, events)
     }
 
     async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
-        self.queue_message(message);
+        self.send_message(message)?;
         self.flush().await
     }
 
-    fn queue_message(&mut self, message: &ServerMessage<'_>) {
+    fn send_message(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
         let mut text = BytesMut::new();
         encode::json(&mut text, message);
-        self.queue(encode_text(&text), 0);
+        self.send(encode_text(&text), 0)
     }
 
-    fn queue(&mut self, frame: Bytes, events: u64) {
+    fn send(&mut self, frame: Bytes, events: u64) -> Result<(), End> {
         self.said += 1;
         self.figures.counters.frames.fetch_add(1, Relaxed);
         self.figures.counters.events.fetch_add(events, Relaxed);
-        self.socket.queue(frame);
+        Ok(self.socket.send(frame)?)
     }
 
+    /// Waits until the socket has taken everything; a reader that takes nothing for too long is let go.
     async fn flush(&mut self) -> Result<(), End> {
-        // As a rule the socket takes all at once.
-        if self.socket.try_flush()? {
+        let mut left = self.socket.pending_bytes();
+        if left == 0 {
             return Ok(());
         }
-        let limits = &self.service.config.limits;
-        let since = Instant::now();
+        let stuck = self.service.config.limits.stuck;
+        let mut since = Instant::now();
         loop {
-            let flushed = timeout(limits.stuck.min(STUCK_LOOK), self.socket.flush()).await;
+            let flushed = timeout(stuck.min(STUCK_LOOK), self.socket.flush()).await;
             let (events, bytes) = if flushed.is_ok() { (0, 0) } else { self.reading.lag() };
             self.figures.queue_events.store(events, Relaxed);
             self.figures.queue_bytes.store(bytes, Relaxed);
-            match flushed {
-                Ok(flushed) => return Ok(flushed?),
-                Err(_) if since.elapsed() >= limits.stuck => {
-                    let reason = "the reader takes nothing; come back with your cursors";
-                    return Err(End::Close(CloseCode::TryAgainLater, reason));
-                }
-                Err(_) => {}
+            if let Ok(flushed) = flushed {
+                return Ok(flushed?);
+            }
+            let now_left = self.socket.pending_bytes();
+            if now_left < left {
+                // Slow is not stuck.
+                (left, since) = (now_left, Instant::now());
+            } else if since.elapsed() >= stuck {
+                let reason = "the reader takes nothing; come back with your cursors";
+                return Err(End::Close(CloseCode::TryAgainLater, reason));
             }
         }
     }

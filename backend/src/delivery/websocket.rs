@@ -96,12 +96,9 @@ impl Socket {
         loop {
             match self.decoder.next() {
                 Some(Incoming::Ping(payload)) if self.pending.len() < MOST_PENDING => {
-                    self.queue(encode_pong(&payload));
-                    // What the socket does not take now goes out with the next flush.
-                    return if self.try_flush().is_ok() {
-                        Incoming::Pong
-                    } else {
-                        Incoming::Gone
+                    return match self.send(encode_pong(&payload)) {
+                        Ok(()) => Incoming::Pong,
+                        Err(_) => Incoming::Gone,
                     };
                 }
                 // Only the latest ping needs an answer (section 5.5.3), and this client does not read any.
@@ -125,25 +122,23 @@ impl Socket {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Puts a frame behind those that wait; [`Self::flush`] sends them.
-    pub(super) fn queue(&mut self, frame: Bytes) {
-        self.pending.push_back(frame);
-    }
-
-    /// Sends what the socket takes at once. True when nothing waits any more.
-    pub(super) fn try_flush(&mut self) -> io::Result<bool> {
-        while let Some(frame) = self.pending.front_mut() {
-            match self.io.try_write(frame) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+    /// Sends a frame if the socket takes it at once, as it does as a rule; what is left waits for [`Self::flush`].
+    pub(super) fn send(&mut self, mut frame: Bytes) -> io::Result<()> {
+        if self.pending.is_empty() {
+            match self.io.try_write(&frame) {
+                Ok(bytes) if bytes == frame.len() => return Ok(()),
                 Ok(bytes) => frame.advance(bytes),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            if frame.is_empty() {
-                self.pending.pop_front();
-            }
         }
-        Ok(true)
+        self.pending.push_back(frame);
+        Ok(())
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(Bytes::len).sum()
     }
 
     /// Sends all that waits. May be dropped and called again: nothing is lost or sent twice.
@@ -161,16 +156,15 @@ impl Socket {
         Ok(())
     }
 
-    pub(super) fn ping(&mut self) -> io::Result<bool> {
-        self.queue(encode_ping());
-        self.try_flush()
+    pub(super) fn ping(&mut self) -> io::Result<()> {
+        self.send(encode_ping())
     }
 
     /// Says why, waits a moment for the answer, and lets go.
     pub(super) async fn close(mut self, code: CloseCode, reason: &str) {
         // A frame that is half sent must be whole before another can follow; the others are given up.
         self.pending.truncate(1);
-        self.queue(encode_close(code, reason));
+        self.pending.push_back(encode_close(code, reason));
         let closing = async {
             if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
                 return;

@@ -487,7 +487,7 @@ mod tests {
     #[tokio::test]
     async fn a_watch_wakes_for_what_came_before_it_and_for_each_of_its_topics() {
         let tail = tail(10_000);
-        let mut watch = crate::tail::Watch::default();
+        let mut watch = crate::tail::Watch::new(&tail);
         watch.add(&tail.topic("log").unwrap());
         watch.changed().await;
         append(&tail, "log", 1);

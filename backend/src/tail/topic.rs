@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
+use super::Tail;
 use super::meter::Meter;
 use super::window::{Entry, Window};
 
@@ -33,7 +34,7 @@ pub struct Topic {
     end: AtomicU64,
     meter: Mutex<Meter>,
     // Apart from the window: waking 2,000 readers must not hold up those who read already.
-    waiting: RwLock<Vec<Arc<Notify>>>,
+    waiting: Waiting,
 }
 
 /// An event that is about to be appended: the tail gives it its offset and the time of ingest.
@@ -60,7 +61,7 @@ impl Topic {
             window: RwLock::new(Window::new(max_bytes)),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
-            waiting: RwLock::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -134,9 +135,7 @@ impl Topic {
     }
 
     fn wake(&self) {
-        for reader in self.waiting.read().iter() {
-            reader.notify_one();
-        }
+        self.waiting.wake();
     }
 
     /// What `/topics` says of it.
@@ -162,22 +161,60 @@ impl Topic {
                 max_bytes: window.max_bytes() as u64,
                 span_us: window.span_us(),
             },
-            readers: u32::try_from(self.waiting.read().len()).unwrap_or(u32::MAX),
+            readers: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Readers to be woken.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(RwLock<Vec<Arc<Notify>>>);
+
+impl Waiting {
+    pub(super) fn wake(&self) {
+        for reader in self.0.read().iter() {
+            reader.notify_one();
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.read().len()
+    }
+
+    fn join(&self, reader: &Arc<Notify>) {
+        self.0.write().push(Arc::clone(reader));
+    }
+
+    fn leave(&self, reader: &Arc<Notify>) {
+        let mut waiting = self.0.write();
+        if let Some(at) = waiting.iter().position(|known| Arc::ptr_eq(known, reader)) {
+            waiting.swap_remove(at);
         }
     }
 }
 
 /// Wakes one reader when any of its topics grows. A wake-up between two waits is kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watch {
     wake: Arc<Notify>,
+    all: Arc<Waiting>,
     topics: Vec<Arc<Topic>>,
 }
 
 impl Watch {
+    pub fn new(tail: &Tail) -> Self {
+        let watch = Self {
+            wake: Arc::default(),
+            all: Arc::clone(&tail.waiting),
+            topics: Vec::new(),
+        };
+        watch.all.join(&watch.wake);
+        watch
+    }
+
     pub fn add(&mut self, topic: &Arc<Topic>) {
         if !self.topics.iter().any(|known| Arc::ptr_eq(known, topic)) {
-            topic.waiting.write().push(Arc::clone(&self.wake));
+            topic.waiting.join(&self.wake);
             self.topics.push(Arc::clone(topic));
             // What came before the watch began counts too.
             self.wake.notify_one();
@@ -186,8 +223,7 @@ impl Watch {
 
     pub fn remove(&mut self, name: &str) {
         if let Some(at) = self.topics.iter().position(|topic| &**topic.name() == name) {
-            self.leave(&self.topics[at]);
-            self.topics.swap_remove(at);
+            self.topics.swap_remove(at).waiting.leave(&self.wake);
         }
     }
 
@@ -199,19 +235,13 @@ impl Watch {
     pub async fn changed(&self) {
         self.wake.notified().await;
     }
-
-    fn leave(&self, topic: &Topic) {
-        let mut waiting = topic.waiting.write();
-        if let Some(at) = waiting.iter().position(|reader| Arc::ptr_eq(reader, &self.wake)) {
-            waiting.swap_remove(at);
-        }
-    }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.all.leave(&self.wake);
         for topic in &self.topics {
-            self.leave(topic);
+            topic.waiting.leave(&self.wake);
         }
     }
 }
