@@ -1,8 +1,11 @@
-//! Through real HTTP: polling, bad input, settings and what the service says of itself.
+//! Through real HTTP: polling, settings, sources, bad input and what the service says of itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
+mod connection;
+mod guard;
 mod input;
 mod metrics;
 mod poll;
 mod service;
+mod settings;
 mod source;

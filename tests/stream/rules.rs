@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use freshet_tests::raw::{BINARY, CLOSE, PING, PONG, Raw, TEXT, frame, handshake};
 use freshet_tests::{Server, Stream};
+use serde_json::Value;
 
 /// What a client sends, and the close code for it.
 async fn code(server: &Server, bytes: &[u8]) -> Option<u16> {
@@ -210,4 +211,52 @@ async fn streams_count_as_connections() {
         raw.head().await.starts_with("HTTP/1.1 101 ")
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_message_that_makes_no_sense_is_answered_with_a_problem() {
+    let server = Server::quiet(|_| {}).await;
+    let mut stream = Stream::open(server.address).await;
+    let nonsense = [
+        "",
+        "rubbish",
+        "{}",
+        "[]",
+        "null",
+        "\"subscribe\"",
+        r#"{"type":"shout"}"#,
+        r#"{"type":"subscribe"}"#,
+        r#"{"type":"subscribe","from":"workload"}"#,
+        r#"{"type":"subscribe","from":[1]}"#,
+        r#"{"type":"subscribe","from":["workload"],"x":1}"#,
+        r#"{"type":"ping","t0_us":1.5}"#,
+        r#"{"type":"ping","t0_us":99999999999999999999}"#,
+        r#"{"type":"events","events":[]}"#,
+    ];
+    for text in nonsense {
+        stream.send(text.into()).await;
+        let refused = stream.problem().await;
+        assert_eq!(refused.problem.status, 400, "{text}");
+        assert_eq!(refused.problem.kind, "urn:freshet:invalid-message", "{text}");
+        assert!(refused.problem.detail.is_some() && !refused.closing, "{text}");
+    }
+    let deep = "[".repeat(60_000);
+    stream.send(deep.into()).await;
+    assert_eq!(stream.problem().await.problem.status, 400);
+    // Still open, and as useful as before.
+    stream.subscribe(&["settings"]).await;
+    let page = stream.page().await;
+    assert!(serde_json::from_str::<Value>(&page.events[0].data).unwrap()["version"].is_u64());
+}
+
+#[tokio::test]
+async fn who_talks_nothing_but_nonsense_is_closed() {
+    let server = Server::quiet(|_| {}).await;
+    let mut stream = Stream::open(server.address).await;
+    for count in 1..=32 {
+        stream.send("nonsense".into()).await;
+        assert_eq!(stream.problem().await.closing, count == 32, "{count}");
+    }
+    assert_eq!(stream.closed().await, 1008);
+    server.still_serves().await;
 }

@@ -9,12 +9,16 @@ use base64::Engine as _;
 use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::http::{Connection, request};
 use crate::process::Process;
 use crate::{SOON, within};
 
-/// A browser with one window. It ends when this is dropped.
+/// Browsers beside each other would disturb each other's timing.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// A browser with one window, and the only one of its program. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Browser {
     connection: Connection,
@@ -23,6 +27,7 @@ pub struct Browser {
     // In this order: the driver and its browser end before their folder goes.
     _driver: Process,
     _profile: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Browser {
@@ -30,6 +35,7 @@ impl Browser {
         let named = |name| {
             PathBuf::from(std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set; `make test` sets it")))
         };
+        let alone = ALONE.lock().await;
         let profile = tempfile::tempdir().unwrap();
         let mut driver = Process::start(Command::new(named("FRESHET_CHROMEDRIVER")).arg("--port=0"));
         let port = driver.says("started successfully on port ", SOON).await;
@@ -40,6 +46,7 @@ impl Browser {
             session: String::new(),
             _driver: driver,
             _profile: profile,
+            _alone: alone,
         };
         let profile = format!("--user-data-dir={}", browser._profile.path().display());
         let arguments = [

@@ -55,6 +55,16 @@ impl Process {
         within(limit, &format!("{name} to say {mark:?}"), saying).await
     }
 
+    /// Panics, with what it said, where it has ended.
+    pub fn runs(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            while let Ok(line) = self.lines.try_recv() {
+                self.said.push(line);
+            }
+            panic!("{} ended with {status}; it said {:#?}", self.name, self.said);
+        }
+    }
+
     /// SIGTERM to the program itself.
     pub fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).unwrap();
