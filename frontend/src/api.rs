@@ -17,8 +17,8 @@ const TIMEOUT_MS: u32 = 10_000;
 /// A server that asks for more patience than this is asked again nevertheless.
 const MAX_RETRY_AFTER_MS: u32 = 10 * 60_000;
 
-/// Events that one poll may bring.
-const PAGE_LIMIT: &str = "500";
+/// Events that one poll may bring: few enough to be applied within a frame.
+const PAGE_LIMIT: &str = "2000";
 
 /// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

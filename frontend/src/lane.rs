@@ -6,6 +6,7 @@ mod batch;
 pub mod poll;
 mod retry;
 pub mod stream;
+mod subscriptions;
 mod track;
 
 use freshet_wire::{Epoch, Event, Gap, GapReason};

@@ -141,6 +141,9 @@ impl Poller {
         let (refused, attempt) = (failure.is_refusal(), self.backoff.attempt());
         page.update(|model| {
             model.poll.counters.errors += 1;
+            if failure.status.is_some() {
+                model.poll.heard(now_us, model.hidden);
+            }
             if model.is_off(LaneId::Poll) {
                 return;
             }

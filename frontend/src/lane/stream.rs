@@ -22,6 +22,7 @@ use crate::model::{Handle, PROBE_EVERY_US};
 use crate::wait::{after, sleep};
 
 use super::retry::{Backoff, Watchdog};
+use super::subscriptions::Subscriptions;
 use super::{Batch, LaneId, Status};
 
 /// Until `hello`, which then says how long silence may last.
@@ -35,9 +36,6 @@ const TICK_US: f64 = 1_000_000.0;
 
 /// Clock probes one after the other at the start, each sent when the one before is answered.
 const PROBE_BURST: u32 = 8;
-
-/// Topics in one `subscribe`: a client's message has a bound.
-const SUBSCRIBE_CHUNK: usize = 32;
 
 /// Why a connection ended.
 enum End {
@@ -123,7 +121,7 @@ struct Connection<'a> {
     greeted_us: Option<f64>,
     probes: u32,
     probed_us: f64,
-    subscribed: Vec<String>,
+    subscriptions: Subscriptions,
     followed: Option<u32>,
     /// Said by the server just before it closes.
     last_words: Option<String>,
@@ -145,7 +143,7 @@ impl<'a> Connection<'a> {
             greeted_us: None,
             probes: 0,
             probed_us: now_us,
-            subscribed: Vec::new(),
+            subscriptions: Subscriptions::default(),
             followed: None,
             last_words: None,
         }
@@ -238,6 +236,7 @@ impl<'a> Connection<'a> {
 
     fn events(&mut self, text: &str, received_page_us: f64) -> Result<(), End> {
         let batch = Batch::parse(text).map_err(|_| unreadable())?;
+        self.subscriptions.confirm(batch.next.keys());
         self.page.ingest(LaneId::Stream, batch, received_page_us);
         Ok(())
     }
@@ -289,29 +288,20 @@ impl<'a> Connection<'a> {
             return Ok(());
         }
         let now_us = self.page.now_us();
-        let (from, wanted, followed) = self.page.update(|model| {
+        let (from, dropped) = self.page.update(|model| {
             let lane = &mut model.stream;
-            if self.followed == Some(lane.followed) {
-                return (Vec::new(), None, lane.followed);
+            if self.followed.replace(lane.followed) == Some(lane.followed) {
+                return Default::default();
             }
-            let from = lane.ask(now_us, |topic| !self.subscribed.iter().any(|known| known == topic));
-            let wanted: Vec<String> = lane.followed_topics().map(str::to_owned).collect();
-            (from, Some(wanted), lane.followed)
+            let from = lane.ask(now_us, |topic| !self.subscriptions.has(topic));
+            (from, self.subscriptions.change(lane.followed_topics()))
         });
-        let Some(wanted) = wanted else { return Ok(()) };
-        self.followed = Some(followed);
-        let topics: Vec<String> = self
-            .subscribed
-            .iter()
-            .filter(|topic| !wanted.contains(topic))
-            .cloned()
-            .collect();
-        self.subscribed = wanted;
-        if !topics.is_empty() {
-            self.send(&ClientMessage::Unsubscribe { topics })?;
+        if !dropped.is_empty() {
+            self.send(&ClientMessage::Unsubscribe { topics: dropped })?;
         }
-        for chunk in from.chunks(SUBSCRIBE_CHUNK) {
-            self.send(&ClientMessage::Subscribe { from: chunk.to_vec() })?;
+        // One by one: a subscription is taken whole or not at all, and one topic that is gone must not cost the others.
+        for from in from {
+            self.send(&ClientMessage::Subscribe { from: vec![from] })?;
         }
         Ok(())
     }
@@ -325,10 +315,18 @@ impl<'a> Connection<'a> {
     }
 
     fn lost(&mut self) -> End {
-        End::Lost(match self.last_words.take() {
-            Some(words) => words,
-            None if self.greeted_us.is_some() => "the connection was lost".to_owned(),
-            None => "the server cannot be reached".to_owned(),
+        End::Lost(self.words())
+    }
+
+    /// What the server said last, or else what the page saw.
+    fn words(&mut self) -> String {
+        self.last_words.take().unwrap_or_else(|| {
+            let seen = if self.greeted_us.is_some() {
+                "the connection was lost"
+            } else {
+                "the server cannot be reached"
+            };
+            seen.to_owned()
         })
     }
 
@@ -337,18 +335,21 @@ impl<'a> Connection<'a> {
         let WebSocketError::ConnectionClose(close) = error else {
             return self.lost();
         };
-        let words = self
-            .last_words
-            .take()
-            .or_else(|| (!close.reason.is_empty()).then(|| close.reason.clone()));
-        let said = |otherwise: &str| words.unwrap_or_else(|| otherwise.to_owned());
-        match close.code {
-            1001 => End::Lost(said("the server is going away")),
-            1003 | 1007..=1010 => End::Refused(said("the server refused what this page sent")),
-            1012 => End::Lost(said("the server restarts")),
-            1013 => End::Lost(said("the server is busy: try again later")),
-            _ if self.greeted_us.is_some() => End::Lost(said("the connection was lost")),
-            _ => End::Lost(said("the server cannot be reached")),
+        // 1008, policy, is also what a page gets that was silent while its machine slept: refused only if a problem says so.
+        let refused =
+            matches!(close.code, 1003 | 1007 | 1009 | 1010) || close.code == 1008 && self.last_words.is_some();
+        if self.last_words.is_none() {
+            self.last_words = match close.code {
+                _ if !close.reason.is_empty() => Some(close.reason.clone()),
+                1001 => Some("the server is going away".to_owned()),
+                1013 => Some("the server is busy".to_owned()),
+                _ => None,
+            };
+        }
+        if refused {
+            End::Refused(self.words())
+        } else {
+            self.lost()
         }
     }
 }
