@@ -24,16 +24,17 @@ in_ci() { [ -n "${CI:-}" ] && [ "$CI" != false ] && [ "$CI" != 0 ]; }
 
 # In CI every run is a fresh clone, so what cargo builds is kept in the cache, where the next run finds the dependencies.
 if in_ci; then : "${CARGO_TARGET_DIR:=$FRESHET_CACHE/target}"; fi
-if [ -n "${CARGO_TARGET_DIR:-}" ]; then export CARGO_TARGET_DIR; fi
-TARGET=${CARGO_TARGET_DIR:-$FRESHET_ROOT/target}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$FRESHET_ROOT/target}
+TARGET=$CARGO_TARGET_DIR
 
 # With such a shared folder cargo would take another clone's newer result for this clone's own: it compares times alone.
 own_sources() {
-  if [ "$TARGET" != "$FRESHET_ROOT/target" ] && [ ! -e target/own-sources ]; then
-    mkdir -p target
-    git ls-files -z | xargs -0 touch -c
-    touch target/own-sources
-  fi
+  if [ "$TARGET" = "$FRESHET_ROOT/target" ] || [ -e target/own-sources ]; then return; fi
+  # What older versions of dependencies left behind is never used again, and cargo does not remove it.
+  if in_ci && [ -d "$TARGET" ] && [ "$(du -sk "$TARGET" | cut -f 1)" -gt 15000000 ]; then rm -rf "$TARGET"; fi
+  mkdir -p target
+  git ls-files -z | xargs -0 touch -c
+  touch target/own-sources
 }
 
 # 75 -> "1 min 15 s"
