@@ -60,7 +60,8 @@ async fn polling_takes_half_its_interval_and_a_round_trip_and_streaming_next_to_
     let mut page = Page::open("topics=workload&interval=1000").await;
     let (poll, stream, round_trip) = measure(&mut page).await;
     assert_predicted(poll, round_trip);
-    assert!(stream > 0.0 && stream < 50.0, "{stream} ms");
+    // On an idle machine it is smaller than what the clocks are off, so it may even be negative.
+    assert!(stream.abs() < 50.0, "{stream} ms");
     // What is to be seen is what was measured.
     let shown = page
         .browser
@@ -73,8 +74,7 @@ async fn polling_takes_half_its_interval_and_a_round_trip_and_streaming_next_to_
         .map(|text| milliseconds(text.as_str().unwrap()))
         .collect();
     assert!((shown[0] / poll - 1.0).abs() < 0.25, "{shown:?}");
-    assert!(shown[1] < 50.0, "{shown:?}");
-    assert!(shown[0] / shown[1] > 5.0, "{shown:?}");
+    assert!(shown[1].abs() < 50.0, "{shown:?}");
 }
 
 /// The figure at the beginning of the text, such as `507 ms` or `1.02 s`.
@@ -84,6 +84,7 @@ fn milliseconds(text: &str) -> f64 {
         .next()
         .unwrap()
         .replace(',', "")
+        .replace('\u{2212}', "-")
         .parse()
         .unwrap_or_else(|error| panic!("{error}: {text:?}"));
     match words.next().unwrap() {
