@@ -1,9 +1,12 @@
 //! Bad input: each refused with a problem (RFC 9457) that names what is at fault, and the server goes on.
 
-use freshet_tests::Server;
 use freshet_tests::raw::Raw;
+use freshet_tests::{Server, for_all};
+use freshet_wire::SettingsVersion;
 use http::Method;
-use serde_json::json;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 #[tokio::test]
 async fn a_bad_query_is_refused_by_the_name_of_its_parameter() {
@@ -136,4 +139,76 @@ async fn a_body_that_is_too_large_is_refused() {
     assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
     assert!(body.contains(r#""field":"body""#), "{body}");
     server.still_serves().await;
+}
+
+#[test]
+fn no_query_breaks_the_server() {
+    let name = prop_oneof![4 => Just("from".to_owned()), 1 => Just("limit".to_owned()), 1 => Just("reader".to_owned()), 1 => any::<String>()];
+    let value = prop_oneof![
+        any::<String>(),
+        "(settings|workload|nothing)(@(latest|earliest|time:-?[0-9]{1,20}|offset:[0-9]{1,11}:[0-9]{1,21}|[0-9a-f]{11,13}(-[0-9]{1,20}){0,3}))?",
+        "-?[0-9]{1,20}",
+    ];
+    let queries = prop::collection::vec((name, value), 0..6);
+    let server = OnceCell::new();
+    for_all(200, &queries, async |pairs: Vec<(String, String)>| {
+        let server = server.get_or_init(|| Server::quiet(|_| {})).await;
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish();
+        let answer = server.get(&format!("/api/v1/events?{query}")).await;
+        match answer.status {
+            200 => _ = answer.page(),
+            400 | 404 => assert!(answer.problem().field.is_some(), "{answer:?}"),
+            other => panic!("{other}: {answer:?}"),
+        }
+    });
+}
+
+#[test]
+fn no_patch_breaks_the_server() {
+    let leaf = prop_oneof![
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from)
+    ];
+    let names = prop_oneof![
+        prop::sample::select(vec![
+            "source",
+            "workload",
+            "rate_hz",
+            "shape",
+            "burst_events",
+            "payload_bytes",
+            "cpu_hz"
+        ])
+        .prop_map(str::to_owned),
+        any::<String>(),
+    ];
+    let patches = leaf.prop_recursive(3, 16, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec((names.clone(), inner.clone()), 0..4)
+                .prop_map(|members| members.into_iter().collect()),
+            prop::collection::vec(inner, 0..3).prop_map(Value::Array),
+        ]
+    });
+    let server = OnceCell::new();
+    for_all(200, &patches, async |patch: Value| {
+        let server = server.get_or_init(|| Server::quiet(|_| {})).await;
+        let answer = server
+            .send(Method::PATCH, "/api/v1/settings", &[], &patch.to_string())
+            .await;
+        match answer.status {
+            200 => {}
+            422 => assert!(answer.problem().field.is_some(), "{answer:?}"),
+            other => panic!("{other}: {answer:?}"),
+        }
+        let settings: SettingsVersion = server.get("/api/v1/settings").await.json();
+        assert!(
+            (0.0..=10_000.0).contains(&settings.settings.workload.rate_hz),
+            "{settings:?}"
+        );
+    });
 }

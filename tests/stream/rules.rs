@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use freshet_tests::raw::{BINARY, CLOSE, PING, PONG, Raw, TEXT, frame, handshake};
-use freshet_tests::{Server, Stream};
+use freshet_tests::{Server, Stream, for_all, raw};
+use proptest::prelude::*;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 /// What a client sends, and the close code for it.
 async fn code(server: &Server, bytes: &[u8]) -> Option<u16> {
@@ -259,4 +261,31 @@ async fn who_talks_nothing_but_nonsense_is_closed() {
     }
     assert_eq!(stream.closed().await, 1008);
     server.still_serves().await;
+}
+
+#[test]
+fn no_bytes_break_the_server() {
+    let frame = (
+        prop::sample::select(vec![0x00, 0x01, TEXT, BINARY, CLOSE, PING, PONG, 0xff]),
+        any::<Vec<u8>>(),
+    );
+    let frames = prop::collection::vec(frame, 0..8).prop_map(|frames| {
+        frames
+            .iter()
+            .flat_map(|(head, payload)| raw::frame(*head, payload))
+            .collect()
+    });
+    let bytes = prop_oneof![any::<Vec<u8>>(), frames];
+    let server = OnceCell::new();
+    for_all(100, &bytes, async |bytes: Vec<u8>| {
+        let server = server.get_or_init(|| Server::quiet(|_| {})).await;
+        let mut raw = Raw::open(server.address).await.upgrade(server.address, "fuzz").await;
+        // It may be cut off before all is sent; what is owed is an orderly answer, or patience.
+        _ = tokio::io::AsyncWriteExt::write_all(&mut raw.tcp, &bytes).await;
+        _ = tokio::io::AsyncWriteExt::shutdown(&mut raw.tcp).await;
+        while let Some(frame) = raw.try_frame().await {
+            assert!([TEXT, PING, PONG, CLOSE].contains(&frame.head), "{frame:?}");
+        }
+        server.still_serves().await;
+    });
 }

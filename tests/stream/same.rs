@@ -1,10 +1,10 @@
 //! The same data by both deliveries (invariants 1, 2 and 3), for readers that come and go as they like.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use freshet_tests::{Follower, Said, Server, Stream};
+use freshet_tests::{Follower, Said, Server, Stream, for_all};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -107,45 +107,23 @@ async fn follow(server: &Server, steps: Vec<Step>) -> Follower {
 
 #[test]
 fn whoever_comes_and_goes_gets_each_event_or_is_told_of_it_exactly_once() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    let (server, told) = runtime.block_on(async {
+    let told = AtomicU64::new(0);
+    for_all(8, &(steps(), steps(), steps()), async |(a, b, c)| {
         // 500 events/s of about 330 bytes: a window of some 150 ms.
         let server = Server::quiet(|config| config.limits.window_bytes = 25_000).await;
         server
             .change(json!({"workload": {"rate_hz": 500, "shape": "poisson"}}))
             .await;
-        (server, std::sync::atomic::AtomicU64::new(0))
+        let (a, b, c) = tokio::join!(follow(&server, a), follow(&server, b), follow(&server, c));
+        let readers = [a, b, c];
+        for reader in &readers {
+            reader.check();
+            told.fetch_add(reader.missed, Relaxed);
+            readers.iter().for_each(|other| _ = reader.same_bytes_as(other));
+        }
     });
-    // Time decides what happens, so a failure cannot be shrunk.
-    let config = Config {
-        cases: 8,
-        max_shrink_iters: 0,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let mut runner = TestRunner::new(config);
-    let run = runner.run(&(steps(), steps(), steps()), |(a, b, c)| {
-        runtime.block_on(async {
-            let readers = tokio::join!(follow(&server, a), follow(&server, b), follow(&server, c));
-            let readers = [readers.0, readers.1, readers.2];
-            for reader in &readers {
-                reader.check();
-                told.fetch_add(reader.missed, std::sync::atomic::Ordering::Relaxed);
-                readers.iter().for_each(|other| _ = reader.same_bytes_as(other));
-            }
-        });
-        Ok(())
-    });
-    if let Err(failure) = run {
-        panic!("{failure}");
-    }
     assert!(
         told.into_inner() > 0,
         "nobody ever missed anything: the window is too large for this test to tell"
     );
-    drop(server);
 }

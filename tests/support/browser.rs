@@ -110,16 +110,35 @@ impl Browser {
 
     /// The window's size, in CSS pixels of its content.
     pub async fn resize(&mut self, width: u32, height: u32) {
-        let body = json!({"cmd": "Emulation.setDeviceMetricsOverride",
-            "params": {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}});
-        self.post("/goog/cdp/execute", body).await;
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
     }
 
     /// Sets what the page is told of the reader's wishes, for example `prefers-color-scheme`.
     pub async fn prefers(&mut self, feature: &str, value: &str) {
-        let body =
-            json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": [{"name": feature, "value": value}]}});
-        self.post("/goog/cdp/execute", body).await;
+        let media = json!({"features": [{"name": feature, "value": value}]});
+        self.devtools("Emulation.setEmulatedMedia", media).await;
+    }
+
+    /// Sends a command of the DevTools protocol to the window.
+    pub async fn devtools(&mut self, command: &str, params: Value) -> Value {
+        self.post("/goog/cdp/execute", json!({"cmd": command, "params": params}))
+            .await
+    }
+
+    /// Opens a window more and goes to it; the handles of the old one and of the new one.
+    pub async fn new_window(&mut self) -> [String; 2] {
+        let path = format!("{}/window", self.session);
+        let old = self.command(Method::GET, &path, Value::Null).await.unwrap();
+        let new = self.post("/window/new", json!({"type": "window"})).await;
+        let handles = [&old, &new["handle"]].map(|handle| handle.as_str().unwrap().to_owned());
+        self.go_to(&handles[1]).await;
+        handles
+    }
+
+    /// The window that commands are for from now on.
+    pub async fn go_to(&mut self, window: &str) {
+        self.post("/window", json!({"handle": window})).await;
     }
 
     /// The value of a JavaScript expression.

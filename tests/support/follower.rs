@@ -179,3 +179,71 @@ impl Follower {
         both
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a follower that has had offsets 0 to 4 and stands at 5 takes this page.
+    fn takes(page: &str) -> bool {
+        let event = |offset: u64, x: u32| {
+            format!(
+                r#"{{"topic":"t","epoch":"0123456789ab","partition":0,"offset":{offset},"id":"","produced_us":1,"ingested_us":2,"type":"","data":{x}}}"#
+            )
+        };
+        let mut follower = Follower::new("t");
+        let first: Vec<String> = (0..5).map(|offset| event(offset, 0)).collect();
+        follower.page(&Page::parse(&format!(
+            r#"{{"events":[{}],"next":{{"t":"0123456789ab-5"}},"sent_us":3}}"#,
+            first.join(",")
+        )));
+        let mut page = page.to_owned();
+        for offset in 0..20 {
+            page = page.replace(&format!("<{offset}>"), &event(offset, 0));
+        }
+        std::panic::catch_unwind(move || {
+            follower.page(&Page::parse(&page));
+            follower.check();
+        })
+        .is_ok()
+    }
+
+    #[test]
+    fn what_breaks_a_promise_is_noticed() {
+        let page = |events: &str, gaps: &str, next: u64| {
+            takes(&format!(
+                r#"{{"events":[{events}],"gaps":[{gaps}],"next":{{"t":"0123456789ab-{next}"}},"sent_us":3}}"#
+            ))
+        };
+        let gap = |from: u64, count: &str| {
+            format!(r#"{{"topic":"t","partition":0,"from_offset":{from},"count":{count},"reason":"retention"}}"#)
+        };
+        assert!(page("<5>,<6>", "", 7));
+        assert!(page("<8>", &gap(5, "3"), 9));
+        assert!(page("", "", 5));
+        assert!(!page("<4>,<5>", "", 6), "again");
+        assert!(!page("<6>", "", 7), "a hole");
+        assert!(!page("<6>,<5>", "", 7), "out of order");
+        assert!(!page("<8>", &gap(5, "2"), 9), "a gap too short");
+        assert!(!page("<8>", &gap(5, "4"), 9), "a gap that covers an event");
+        assert!(!page("<8>", &gap(4, "4"), 9), "a gap that covers what was there");
+        assert!(!page("<8>", &gap(5, "null"), 9), "a gap of unknown size in one log");
+        assert!(!page("<5>", &gap(5, "0"), 6), "a gap of nothing");
+        assert!(!page("<5>", "", 7), "a cursor that is ahead");
+        assert!(!page("<5>", "", 5), "a cursor that is behind");
+    }
+
+    #[test]
+    fn other_bytes_are_noticed() {
+        let follower = |data: &str| {
+            let mut follower = Follower::new("t");
+            follower.page(&Page::parse(&format!(
+                r#"{{"events":[{{"topic":"t","epoch":"0123456789ab","partition":0,"offset":0,"id":"","produced_us":1,"ingested_us":2,"type":"","data":{data}}}],"next":{{"t":"0123456789ab-1"}},"sent_us":3}}"#
+            )));
+            follower
+        };
+        let (one, same, other) = (follower("1"), follower("1"), follower("1.0"));
+        assert_eq!(one.same_bytes_as(&same), 1);
+        assert!(std::panic::catch_unwind(move || one.same_bytes_as(&other)).is_err());
+    }
+}

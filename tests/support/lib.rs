@@ -16,6 +16,9 @@ pub mod stream;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, TestRunner};
+
 pub use follower::{Delivered, Follower};
 pub use server::Server;
 pub use stream::{Said, Stream};
@@ -45,4 +48,27 @@ pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         }
     };
     within(SOON, what, asking).await;
+}
+
+/// Holds `test` to this many values of the strategy. A failure names its value; it is not made smaller, as each case
+/// has real time and a real server in it.
+pub fn for_all<S: Strategy>(cases: u32, values: &S, test: impl AsyncFn(S::Value)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let config = Config {
+        cases,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let run = TestRunner::new(config).run(values, |value| {
+        runtime.block_on(test(value));
+        Ok(())
+    });
+    if let Err(failure) = run {
+        panic!("{failure}");
+    }
 }
