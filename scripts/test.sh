@@ -47,8 +47,8 @@ programs() {
 stage() {
   local name=$1 needed=$2 started=$SECONDS status=0 log program passed failed skipped seconds problem='' failures=0 ran=' '
   shift 2
-  log=$TEST_LOGS/$(printf '%s' "$name" | tr -cs 'A-Za-z0-9.' '-').log
-  printf '%s▸ %s%s\n' "$BOLD" "$name" "$PLAIN"
+  log=$TEST_LOGS/$(printf '%s' "$name $needed" | tr -cs 'A-Za-z0-9.' '-').log
+  printf '%s▸ %s%s%s\n' "$BOLD" "$name" "${needed:+: $needed}" "$PLAIN"
   cargo test "${BUILD[@]}" --no-fail-fast "$@" >"$log" 2>&1 </dev/null || status=$?
   while read -r program passed failed skipped seconds; do
     [ $((passed + failed + skipped)) -gt 0 ] || continue
