@@ -6,9 +6,8 @@ use crate::model::Handle;
 use crate::view::{Ui, compare, frame, header};
 
 pub fn app() -> impl IntoView {
-    let handle = Handle::start();
-    let ui = Ui::new(handle.clone());
-    frame::start(handle, ui.feed);
+    let ui = Ui::new(Handle::start());
+    frame::start(ui);
     // What index.html showed until now.
     if let Some(boot) = document().get_element_by_id("boot") {
         boot.remove();

@@ -1,5 +1,6 @@
 //! Everything that is seen. Reads the model, draws, and sends the reader's wishes back by the model's handle.
 
+pub mod bind;
 pub mod chart;
 pub mod compare;
 pub mod costs;
@@ -10,10 +11,11 @@ pub mod lateness;
 pub mod notice;
 pub mod over_time;
 pub mod panel;
+pub mod point;
 pub mod race;
 pub mod stages;
 pub mod theme;
-pub mod tip;
+
 pub mod topics;
 pub mod workload;
 
@@ -27,18 +29,23 @@ use crate::model::Handle;
 pub struct Ui {
     handle: StoredValue<Handle, LocalStorage>,
     /// The lane that feeds the cards.
-    pub feed: RwSignal<LaneId>,
-    pub paused: RwSignal<bool>,
+    feed: StoredValue<LaneId>,
 }
 
 impl Ui {
     pub fn new(handle: Handle) -> Self {
-        let paused = handle.model().paused;
         Self {
             handle: StoredValue::new_local(handle),
-            feed: RwSignal::new(LaneId::Stream),
-            paused: RwSignal::new(paused),
+            feed: StoredValue::new(LaneId::Stream),
         }
+    }
+
+    pub fn feed(&self) -> LaneId {
+        self.feed.get_value()
+    }
+
+    pub fn set_feed(&self, feed: LaneId) {
+        self.feed.set_value(feed);
     }
 
     pub fn handle(&self) -> Handle {

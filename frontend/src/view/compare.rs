@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::{Ui, costs, lateness, notice, over_time, race, stages, topics, workload};
 
-pub fn compare(ui: Ui) -> impl IntoView {
+pub fn compare(ui: Ui) -> AnyView {
     view! {
         <main id="compare">
             {notice::notice()}
@@ -17,6 +17,7 @@ pub fn compare(ui: Ui) -> impl IntoView {
             {stages::stages()}
             {topics::topics(ui)}
             {workload::workload(ui)}
-        </main>
+                </main>
     }
+    .into_any()
 }

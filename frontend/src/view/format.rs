@@ -60,6 +60,12 @@ pub fn interval(ms: u32) -> String {
     .text()
 }
 
+/// A number as machines read it, with at most three decimals.
+pub fn plain(value: f64) -> String {
+    let decimals = if value.fract() == 0.0 { 0 } else { 3 };
+    fixed(value, decimals).replace(',', "").replace('\u{2212}', "-")
+}
+
 /// How long ago or how long for, to read and not to compare: "3 s", "4 min 12 s", "2 h 5 min".
 pub fn ago(us: f64) -> String {
     let s = (us.max(0.0) / 1e6) as u64;

@@ -11,9 +11,10 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 
+use super::Ui;
 use super::chart::palette::Palette;
 use crate::lane::{LaneId, Status};
-use crate::model::{Handle, Model};
+use crate::model::Model;
 
 /// What a painter sees.
 pub struct Frame<'a> {
@@ -54,7 +55,8 @@ pub fn repaint() {
 }
 
 /// Starts the loop; it never ends.
-pub fn start(handle: Handle, feed: RwSignal<LaneId>) {
+pub fn start(ui: Ui) {
+    let handle = ui.handle();
     let calm = window().match_media("(prefers-reduced-motion: reduce)").ok().flatten();
     let mut palette = Palette::default();
     let mut cards = Cards::default();
@@ -77,7 +79,7 @@ pub fn start(handle: Handle, feed: RwSignal<LaneId>) {
         let quarter = due(&mut next_quarter, 250.0);
         let second = due(&mut next_second, 1000.0);
         if quarter {
-            cards.take(&model, feed.get_untracked());
+            cards.take(&model, ui.feed());
         }
         if !model.paused {
             let steps = calm.as_ref().is_some_and(|query| query.matches());

@@ -2,27 +2,30 @@
 
 use leptos::prelude::*;
 
+use super::bind::{Class, Flag, Text, class, click, if_empty, live, pressed, say, text};
 use super::frame::{is_live, on_frame, put};
-use super::panel::live;
 use super::{Ui, format, lane_name, theme};
 use crate::lane::{LaneId, Status};
 use crate::model::Model;
 
-pub fn header(ui: Ui) -> impl IntoView {
-    let clock = RwSignal::new(String::new());
-    let clock_title = RwSignal::new(String::new());
-    let words = RwSignal::new(String::from("connecting"));
-    let class = RwSignal::new("live");
-    let mut next_ms = 0.0;
+pub fn header(ui: Ui) -> AnyView {
+    let (clock, clock_title) = (Text::default(), Text::default());
+    let words = text("connecting");
+    let look = Class::new("live");
+    let paused = Flag::new(ui.handle().model().paused);
+    let pause_words = text("Pause");
+    let mut next_us = 0.0;
     on_frame(move |frame| {
         // Not bound to `quarter`: a paused picture must not hide that the connection is lost.
-        if frame.now_us < next_ms {
+        if frame.now_us < next_us {
             return;
         }
-        next_ms = frame.now_us + 250e3;
-        let (text, look) = state(frame.model);
+        next_us = frame.now_us + 250e3;
+        let (text, class) = state(frame.model);
         put(words, text);
-        put(class, look);
+        put(look, class);
+        put(paused, frame.model.paused);
+        say(pause_words, &[pause_word(frame.model.paused)]);
         if let Some(offset) = frame.model.offset() {
             put(clock, format::offset(offset.offset_us, offset.bound_us));
         }
@@ -31,16 +34,21 @@ pub fn header(ui: Ui) -> impl IntoView {
         } else {
             "0.1 ms at best: the page is not isolated"
         };
-        let title = [
-            "The server's clock minus this page's, and the bound of its error. This page's clock ticks every ",
-            fine,
-        ];
-        put(clock_title, title.concat());
+        say(
+            clock_title,
+            &[
+                "The server's clock minus this page's, and the bound of its error. This page's clock ticks every ",
+                fine,
+            ],
+        );
     });
-    let pause = move |_| {
-        ui.paused.update(|paused| *paused = !*paused);
-        ui.handle().set_paused(ui.paused.get_untracked());
-    };
+    let pause = click(move || {
+        let handle = ui.handle();
+        let pause = !handle.model().paused;
+        handle.set_paused(pause);
+        put(paused, pause);
+        say(pause_words, &[pause_word(pause)]);
+    });
     view! {
         <header class="top">
             <span class="brand">
@@ -50,21 +58,24 @@ pub fn header(ui: Ui) -> impl IntoView {
                 </svg>
                 <h1>"freshet"</h1>
             </span>
-            <nav class="tabs" aria-label="Views"><a href="#compare" aria-current="page">"Compare"</a></nav>
+            <nav class="tabs" aria-label="Views"><span aria-current="page">"Compare"</span></nav>
             <div class="facts">
-                <span hidden=move || clock.with(String::is_empty) title=move || clock_title.get()>"clock "<b>{live(clock)}</b></span>
-                <span class=move || class.get() role="status">{live(words)}</span>
+                <span hidden=if_empty(clock) title=live(clock_title)>"clock "<b>{live(clock)}</b></span>
+                <span class=class(look) role="status">{live(words)}</span>
             </div>
             <div class="buttons">
-                <button on:click=pause aria-pressed=move || if ui.paused.get() { "true" } else { "false" }
-                    title="Freezes the pictures; the lanes go on">
-                    {move || if ui.paused.get() { "Resume" } else { "Pause" }}
+                <button on:click=pause aria-pressed=pressed(paused) title="Freezes the pictures; the lanes go on">
+                    {live(pause_words)}
                 </button>
                 {theme::toggle()}
             </div>
         </header>
     }
     .into_any()
+}
+
+fn pause_word(paused: bool) -> &'static str {
+    if paused { "Resume" } else { "Pause" }
 }
 
 /// What is shown is live, or why not.

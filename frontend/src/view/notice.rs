@@ -2,15 +2,14 @@
 
 use leptos::prelude::*;
 
+use super::bind::{Text, if_empty, live};
 use super::format;
 use super::frame::{on_frame, put};
-use super::panel::live;
 use crate::lane::{Lane, Status};
 use crate::model::Model;
 
-pub fn notice() -> impl IntoView {
-    let what = RwSignal::new(String::new());
-    let why = RwSignal::new(String::new());
+pub fn notice() -> AnyView {
+    let (what, why) = (Text::default(), Text::default());
     let mut next_us = 0.0;
     on_frame(move |frame| {
         // Also while the picture is paused.
@@ -22,7 +21,7 @@ pub fn notice() -> impl IntoView {
         }
     });
     view! {
-        <div class="notice" role="alert" hidden=move || what.with(String::is_empty)>
+        <div class="notice" role="alert" hidden=if_empty(what)>
             // Only the first part is announced: the other counts seconds.
             <b>{live(what)}</b>
             <span class="dim" aria-live="off">{live(why)}</span>

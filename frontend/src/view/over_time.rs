@@ -4,35 +4,35 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use freshet_wire::GapReason;
-use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::Canvas;
 use leptos::prelude::*;
 
+use super::bind::Flag;
 use super::chart::surface::Surface;
-use super::chart::trend::{MOST_US, Trend, TrendLane, span_us};
+use super::chart::trend::{LEFT, MOST_US, Trend, TrendLane, span_us};
 use super::format;
 use super::frame::{Frame, on_frame, put};
-use super::panel::{table, tools};
-use super::tip::{Text, Tip};
+use super::panel::{Rows, picture, tools};
+use super::point::{self, Gesture, Line, Tip};
 use crate::lane::Lane;
 use crate::latency::Bucket;
 use crate::model::Model;
 
-/// Where the pointer is: a distance from the left edge, and whether it changed.
+/// Where the pointer is: a distance from the left edge, and whether it moved.
 type Pointer = Rc<Cell<(Option<f64>, bool)>>;
 
-pub fn over_time() -> impl IntoView {
+pub fn over_time() -> AnyView {
     let canvas = NodeRef::<Canvas>::new();
-    let as_table = RwSignal::new(false);
-    let rows = RwSignal::new(Vec::new());
+    let as_table = Flag::new(false);
+    let rows = Rows::default();
     let tip = Tip::new();
     let pointer = Pointer::default();
     let mut surface: Option<Surface> = None;
     let mut shown_us = 0.0;
-    let on_canvas = Rc::clone(&pointer);
+    let on_pointer = Rc::clone(&pointer);
     on_frame(move |frame| {
         if frame.second && as_table.get_untracked() {
-            put(rows, minutes(frame.model, frame.now_us));
+            put(rows, seconds(frame.model, frame.now_us));
         }
         if surface.is_none() {
             surface = canvas.get_untracked().and_then(Surface::new);
@@ -48,15 +48,32 @@ pub fn over_time() -> impl IntoView {
         }
         pointer.set((at, false));
         let mut trend = trend(frame, surface, shown_us);
-        let pointed_us = at.map(|x| (trend.time().us_at(x) / 1e6 - 0.5).round() * 1e6);
-        trend.pointed_us = pointed_us;
-
+        trend.pointed_us = at.map(|x| (trend.time().us_at(x) / 1e6 - 0.5).round() * 1e6);
         trend.draw();
-        match pointed_us.map(|us| text(&trend, us)).zip(at) {
-            Some((text, x)) => tip.show(text, x, 40.0, surface.width),
+        match trend.pointed_us.zip(at) {
+            Some((us, x)) => {
+                let age = [&*format::ago(trend.now_us - us), " ago"].concat();
+                tip.show(age, lines(&trend, us), x, 40.0, surface.width);
+            }
             None => tip.hide(),
         }
     });
+    let tell = move |gesture| {
+        let width = canvas
+            .get_untracked()
+            .map_or(0.0, |canvas| f64::from(canvas.client_width()));
+        let at = match gesture {
+            Gesture::At(x, _) => Some(x),
+            Gesture::Step(step) => {
+                let from = on_pointer.get().0.unwrap_or(width);
+                Some((from + 3.0 * f64::from(step)).clamp(LEFT, (width - 9.0).max(LEFT)))
+            }
+            Gesture::Away => None,
+        };
+        on_pointer.set((at, true));
+    };
+    const LABEL: &str = "Delivery latency of both lanes over the last minutes, on a logarithmic scale. \
+        Arrow keys go through the seconds; the same is there as a table.";
     const HEADS: [&str; 7] = [
         "second",
         "polling p5",
@@ -66,6 +83,7 @@ pub fn over_time() -> impl IntoView {
         "streaming p50",
         "streaming p99",
     ];
+    let layers = vec![point::canvas(canvas, LABEL, Rc::new(tell)), tip.view()];
     view! {
         <section class="panel over-time" aria-label="Delivery latency">
             <div class="head">
@@ -80,11 +98,7 @@ pub fn over_time() -> impl IntoView {
                     {tools("Delivery latency", as_table)}
                 </span>
             </div>
-            <div class="canvas" hidden=move || as_table.get()>
-                {picture(canvas, on_canvas)}
-                {tip.view()}
-            </div>
-            {move || as_table.get().then(|| table("Delivery latency, second by second, the newest first", &HEADS, rows))}
+            {picture(layers, as_table, "Delivery latency, second by second, the newest first", &HEADS, rows)}
         </section>
     }
     .into_any()
@@ -126,6 +140,7 @@ fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64) -> Trend<'
         palette: frame.palette,
         now_us,
         span_us: span_us(oldest.map_or(0.0, |oldest| now_us - oldest)),
+        bound_us: model.offset().map_or(0.0, |offset| offset.bound_us),
         lanes,
         epochs_us,
         pointed_us: None,
@@ -136,27 +151,24 @@ fn bucket_at(buckets: &[Bucket], us: f64) -> Option<&Bucket> {
     buckets.iter().find(|bucket| (bucket.start_us - us).abs() < 0.5e6)
 }
 
-fn text(trend: &Trend<'_>, us: f64) -> Text {
-    let mut rows = Vec::new();
+fn lines(trend: &Trend<'_>, us: f64) -> Vec<Line> {
+    let mut lines = Vec::new();
     for (lane, name, class) in [(0, "polling", "poll"), (1, "streaming", "stream")] {
         match bucket_at(&trend.lanes[lane].buckets, us) {
             Some(bucket) => {
-                rows.push((name, [&*format::count(bucket.count.into()), " events"].concat(), class));
-                rows.push(("p5", format::latency_text(bucket.p5_us), ""));
-                rows.push(("p50", format::latency_text(bucket.p50_us), ""));
-                rows.push(("p99", format::latency_text(bucket.p99_us), ""));
+                lines.push((name, [&*format::count(bucket.count.into()), " events"].concat(), class));
+                lines.push(("p5", format::latency_text(bucket.p5_us), ""));
+                lines.push(("p50", format::latency_text(bucket.p50_us), ""));
+                lines.push(("p99", format::latency_text(bucket.p99_us), ""));
             }
-            None => rows.push((name, String::from("nothing came"), class)),
+            None => lines.push((name, String::from("nothing came"), class)),
         }
     }
-    Text {
-        title: [&*format::ago(trend.now_us - us), " ago"].concat(),
-        rows,
-    }
+    lines
 }
 
 /// The last minute as rows.
-fn minutes(model: &Model, now_us: f64) -> Vec<Vec<String>> {
+fn seconds(model: &Model, now_us: f64) -> Vec<Vec<String>> {
     let newest = (now_us / 1e6).floor() * 1e6 - 1e6;
     let lanes: [Vec<Bucket>; 2] = [&model.poll, &model.stream].map(|lane| lane.history.iter().copied().collect());
     (0..60)
@@ -174,35 +186,4 @@ fn minutes(model: &Model, now_us: f64) -> Vec<Vec<String>> {
             row
         })
         .collect()
-}
-
-fn picture(node: NodeRef<Canvas>, pointer: Pointer) -> impl IntoView {
-    let (left, keyed, blurred) = (Rc::clone(&pointer), Rc::clone(&pointer), Rc::clone(&pointer));
-    let key = move |event: KeyboardEvent| {
-        let step = match event.key().as_str() {
-            "ArrowLeft" => -3.0,
-            "ArrowRight" => 3.0,
-            "Escape" => return keyed.set((None, true)),
-            _ => return,
-        };
-        event.prevent_default();
-        let width = node
-            .get_untracked()
-            .map_or(0.0, |canvas| f64::from(canvas.client_width()));
-        let x = keyed.get().0.unwrap_or(width) + step;
-        keyed.set((Some(x.clamp(58.0, width - 9.0)), true));
-    };
-    view! {
-        <canvas
-            node_ref=node
-            tabindex="0"
-            role="img"
-            aria-label="Delivery latency of both lanes over the last five minutes, on a logarithmic scale. Arrow keys go through the seconds; the same is there as a table."
-            on:pointermove=move |event: PointerEvent| pointer.set((Some(event.offset_x().into()), true))
-            on:pointerleave=move |_| left.set((None, true))
-            on:keydown=key
-            on:blur=move |_| blurred.set((None, true))
-        ></canvas>
-    }
-    .into_any()
 }

@@ -1,38 +1,40 @@
-//! What panels have in common: icons, the buttons at their head, text that follows a signal.
+//! What panels have in common: icons, the buttons at their head, a picture that is also there as a table.
 
 use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 
-/// An icon of one path, 16 by 16.
-pub fn icon(path: &'static str) -> impl IntoView {
-    view! { <svg viewBox="0 0 16 16" aria-hidden="true"><path d=path/></svg> }
-}
+use super::bind::{Click, Flag, Text, click, if_empty, is, live, pressed};
 
-/// Text that follows a signal.
-pub fn live(text: RwSignal<String>) -> impl IntoView {
-    move || text.get()
+/// An icon of one path, 16 by 16.
+pub fn icon(path: &'static str) -> AnyView {
+    view! { <svg viewBox="0 0 16 16" aria-hidden="true"><path d=path/></svg> }.into_any()
 }
 
 /// Buttons of a panel: its picture as a table, and the whole screen.
-pub fn tools(what: &'static str, as_table: RwSignal<bool>) -> impl IntoView {
-    let table_name = [what, " as a table"].concat();
-    let screen_name = [what, " on the whole screen"].concat();
+pub fn tools(what: &'static str, as_table: Flag) -> AnyView {
+    let table = click(move || as_table.update(|on| *on = !*on));
+    let table = button(
+        [what, " as a table"].concat(),
+        "M2 3h12v10H2zM2 6.5h12M2 9.8h12M6.5 3v10",
+        as_table,
+        table,
+    );
+    let screen = "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10";
+    let screen = button(
+        [what, " on the whole screen"].concat(),
+        screen,
+        Flag::new(false),
+        Box::new(whole_screen),
+    );
+    view! { <span class="tools">{table}{screen}</span> }.into_any()
+}
+
+fn button(name: String, path: &'static str, on: Flag, on_click: Click) -> AnyView {
     view! {
-        <span class="tools">
-            <button
-                class="icon"
-                aria-label=table_name.clone()
-                title=table_name
-                aria-pressed=move || if as_table.get() { "true" } else { "false" }
-                on:click=move |_| as_table.update(|on| *on = !*on)
-            >
-                {icon("M2 3h12v10H2zM2 6.5h12M2 9.8h12M6.5 3v10")}
-            </button>
-            <button class="icon" aria-label=screen_name.clone() title=screen_name on:click=whole_screen>
-                {icon("M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10")}
-            </button>
-        </span>
+        <button class="icon" aria-label=name.clone() title=name aria-pressed=pressed(on) on:click=on_click>
+            {icon(path)}
+        </button>
     }
     .into_any()
 }
@@ -51,8 +53,35 @@ fn whole_screen(event: MouseEvent) {
     }
 }
 
-/// A table for readers who cannot see the picture. Rows of cells; the first cell heads its row.
-pub fn table(caption: &'static str, heads: &'static [&'static str], rows: RwSignal<Vec<Vec<String>>>) -> impl IntoView {
+/// Why a picture shows nothing: a title and a sentence.
+#[derive(Clone, Copy)]
+pub struct Empty {
+    pub title: Text,
+    pub text: Text,
+}
+
+impl Empty {
+    pub fn view(self) -> AnyView {
+        view! {
+            <div class="empty" hidden=if_empty(self.title)>
+                <p><b>{live(self.title)}</b></p>
+                <p class="dim">{live(self.text)}</p>
+            </div>
+        }
+        .into_any()
+    }
+}
+
+pub type Rows = RwSignal<Vec<Vec<String>>>;
+
+/// A picture, or its table for readers who cannot see it. Rows of cells; the first cell heads its row.
+pub fn picture(
+    layers: Vec<AnyView>,
+    as_table: Flag,
+    caption: &'static str,
+    heads: &'static [&'static str],
+    rows: Rows,
+) -> AnyView {
     let cells = |cells: Vec<String>| {
         let mut cells = cells.into_iter();
         let head = cells.next().unwrap_or_default();
@@ -63,14 +92,32 @@ pub fn table(caption: &'static str, heads: &'static [&'static str], rows: RwSign
         .iter()
         .map(|head| view! { <th scope="col">{*head}</th> })
         .collect();
+    let not_table = Flag::new(true);
+    Effect::new(move |_| not_table.set(!as_table.get()));
     view! {
-        <div class="scroll" tabindex="0" role="region" aria-label=caption>
+        <div class="canvas" hidden=is(as_table)>{layers}</div>
+        <div class="scroll" tabindex="0" role="region" aria-label=caption hidden=is(not_table)>
             <table>
                 <caption class="unseen">{caption}</caption>
                 <thead><tr>{heads}</tr></thead>
                 <tbody>{move || rows.get().into_iter().map(cells).collect::<Vec<_>>()}</tbody>
             </table>
         </div>
+    }
+    .into_any()
+}
+
+/// A table with a column for each lane.
+pub fn lanes_table(rows: Vec<AnyView>) -> AnyView {
+    view! {
+        <table>
+            <thead><tr>
+                <td></td>
+                <th scope="col" class="poll">"polling"</th>
+                <th scope="col" class="stream">"streaming"</th>
+            </tr></thead>
+            <tbody>{rows}</tbody>
+        </table>
     }
     .into_any()
 }

@@ -3,7 +3,7 @@
 mod choose;
 mod feed;
 mod gaps;
-mod point;
+mod pointer;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,13 +12,14 @@ use leptos::html::Canvas;
 use leptos::prelude::*;
 
 use self::feed::Feed;
-use self::point::Pointer;
+use self::pointer::Pointer;
+use super::bind::{Flag, Text, live, say};
 use super::chart::race::{LaneScene, Rails, Scene};
 use super::chart::scale::TimeScale;
 use super::chart::surface::Surface;
 use super::frame::{Frame, on_frame, put};
-use super::panel::{live, table, tools};
-use super::tip::Tip;
+use super::panel::{Empty, Rows, picture, tools};
+use super::point::{self, Tip};
 use super::{Ui, format};
 use crate::lane::{Lane, Status};
 use crate::model::Model;
@@ -28,53 +29,58 @@ fn span_us(interval_ms: u32) -> f64 {
     (f64::from(interval_ms) * 6e3).clamp(3e6, 180e6)
 }
 
-pub fn race(ui: Ui) -> impl IntoView {
+pub fn race(ui: Ui) -> AnyView {
     let canvas = NodeRef::<Canvas>::new();
-    let as_table = RwSignal::new(false);
-    let rows = RwSignal::new(Vec::new());
-    let head = RwSignal::new(String::new());
-    let empty = RwSignal::new(None);
+    let as_table = Flag::new(false);
+    let rows = Rows::default();
+    let head = Text::default();
+    let empty = Empty {
+        title: Text::default(),
+        text: Text::default(),
+    };
     let tip = Tip::new();
     let pointer = Rc::new(RefCell::new(Pointer::default()));
+    let on_pointer = Rc::clone(&pointer);
     let mut painter = Painter {
         surface: None,
         feed: Feed::new(),
         shown_us: 0.0,
-        pointer: Rc::clone(&pointer),
+        paused: false,
+        pointer,
         tip,
     };
     on_frame(move |frame| {
         painter.paint(frame, canvas);
         if frame.second {
-            put(head, painter.heading(frame.model, frame.now_us));
-            put(empty, why_empty(frame.model, frame.now_us));
+            put(head, heading(frame.model, frame.now_us));
+            let (title, text) = why_empty(frame.model, frame.now_us).unwrap_or_default();
+            say(empty.title, &[title]);
+            put(empty.text, text);
             if as_table.get_untracked() {
-                put(rows, point::rows(&painter.feed, frame.model, frame.now_us));
+                put(rows, pointer::rows(&painter.feed, frame.model, frame.now_us));
             }
         }
     });
+    const LABEL: &str = "Each event as a dot at the moment it happened, a line up to the moment polling brought it \
+        and a line down to the moment streaming did. Arrow keys go from event to event; the same is there as a table.";
     const HEADS: [&str; 4] = ["event", "happened", "by polling", "by streaming"];
+    let tell = move |gesture| on_pointer.borrow_mut().tell(gesture);
+    let layers = vec![point::canvas(canvas, LABEL, Rc::new(tell)), empty.view(), tip.view()];
     view! {
         <div class="race">
             <div class="head">
                 <h2>"Same events, two ways"</h2>
                 <span class="dim">"each line runs from the moment an event happened to the moment this page had it"</span>
                 <span class="end">
-                    <span class="span">{live(head)}</span>
+                    <span>{live(head)}</span>
                     {choose::topics(ui)}
                     {tools("The race", as_table)}
                 </span>
             </div>
-            <div class="canvas" hidden=move || as_table.get()>
-                {point::canvas(canvas, pointer)}
-                {move || empty.get().map(|(title, text): (&'static str, String)| {
-                    view! { <div class="empty"><p><b>{title}</b></p><p class="dim">{text}</p></div> }
-                })}
-                {tip.view()}
-            </div>
-            {move || as_table.get().then(|| table("The newest events, and how late each lane brought them", &HEADS, rows))}
+            {picture(layers, as_table, "The newest events, and how late each lane brought them", &HEADS, rows)}
         </div>
     }
+    .into_any()
 }
 
 struct Painter {
@@ -82,6 +88,7 @@ struct Painter {
     feed: Feed,
     /// What was drawn last: the same picture is not drawn twice.
     shown_us: f64,
+    paused: bool,
     pointer: Rc<RefCell<Pointer>>,
     tip: Tip,
 }
@@ -98,10 +105,14 @@ impl Painter {
             return;
         }
         let mut pointer = self.pointer.borrow_mut();
-        if frame.shown_us == self.shown_us && !(frame.repaint || resized || pointer.moved()) {
+        if frame.shown_us == self.shown_us
+            && self.paused == model.paused
+            && !(frame.repaint || resized || pointer.moved())
+        {
             return;
         }
         self.shown_us = frame.shown_us;
+        self.paused = model.paused;
         let rails = Rails::of(surface.width, surface.height);
         let scale = TimeScale {
             now_us: frame.shown_us,
@@ -116,7 +127,9 @@ impl Painter {
         let columns = &self.feed.columns;
         let pointed = pointer.find(columns, &scale, &rails);
         match &pointed {
-            Some(hit) => self.tip.show(hit.text(model), hit.x, hit.y, surface.width),
+            Some(hit) => self
+                .tip
+                .show(hit.title(model), hit.lines(), hit.x, hit.y, surface.width),
             None => self.tip.hide(),
         }
         let gaps = [0, 1].map(|at| self.feed.lanes[at].holes.bands(scale.left_us()));
@@ -135,30 +148,31 @@ impl Painter {
             columns,
             lanes: [scene(0, &model.poll), scene(1, &model.stream)],
             pointed: pointed.map(|hit| hit.pointed()),
+            paused: model.paused,
         }
         .draw();
     }
+}
 
-    fn heading(&self, model: &Model, now_us: f64) -> String {
-        let span = span_us(model.interval_ms);
-        let recent = |lane: &Lane| {
-            let within = |us: f64| us >= now_us - span;
-            lane.arrivals
-                .iter_back()
-                .take_while(|it| within(it.received_us))
-                .filter(|it| within(it.produced_us))
-                .count()
-        };
-        let happened = recent(&model.poll).max(recent(&model.stream));
-        [
-            "last ",
-            &format::ago(span),
-            " · ",
-            &format::fixed(happened as f64 / span * 1e6, 0),
-            " events/s",
-        ]
-        .concat()
-    }
+fn heading(model: &Model, now_us: f64) -> String {
+    let span = span_us(model.interval_ms);
+    let recent = |lane: &Lane| {
+        let within = |us: f64| us >= now_us - span;
+        lane.arrivals
+            .iter_back()
+            .take_while(|it| within(it.received_us))
+            .filter(|it| within(it.produced_us))
+            .count()
+    };
+    let happened = recent(&model.poll).max(recent(&model.stream));
+    [
+        "last ",
+        &format::ago(span),
+        " · ",
+        &format::fixed(happened as f64 / span * 1e6, 0),
+        " events/s",
+    ]
+    .concat()
 }
 
 /// When the lane may bring what it still lacks, as far as that is known.

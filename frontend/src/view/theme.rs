@@ -1,18 +1,18 @@
 //! Dark and light: the system's choice, or the reader's own, which is remembered.
 
-use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 
+use super::bind::click;
 use super::frame::repaint;
 use super::panel::icon;
 
 const KEY: &str = "freshet.theme";
 
 /// The button in the header. `assets/start.js` sets what was remembered before anything is drawn.
-pub fn toggle() -> impl IntoView {
-    let toggle = |_: MouseEvent| {
+pub fn toggle() -> AnyView {
+    let toggle = click(|| {
         let theme = if is_light() { "dark" } else { "light" };
         if let Some(root) = document().document_element() {
             let _ = root.set_attribute("data-theme", theme);
@@ -21,13 +21,14 @@ pub fn toggle() -> impl IntoView {
             let _ = storage.set_item(KEY, theme);
         }
         repaint();
-    };
+    });
     follow_system();
     view! {
         <button class="icon" on:click=toggle aria-label="Dark or light" title="Dark or light">
             {icon("M8 1.5a6.5 6.5 0 1 0 0 13zM8 1.5a6.5 6.5 0 0 1 0 13")}
         </button>
     }
+    .into_any()
 }
 
 fn is_light() -> bool {

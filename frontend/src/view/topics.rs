@@ -3,118 +3,157 @@
 mod reading;
 mod spark;
 
+use std::rc::Rc;
+
+use freshet_wire::TopicKind;
 use leptos::prelude::*;
 
 use self::reading::reading;
-use self::spark::Sparks;
+use self::spark::Spark;
+use super::bind::{Class, Text, class, if_empty, live, say};
 use super::frame::{Frame, is_live, on_frame, put};
-use super::panel::live;
 use super::{Ui, format, lane_name};
 use crate::lane::Newest;
-use freshet_wire::TopicKind;
 
+/// Topics that have a row, and events that have a line.
 const ROWS: usize = 8;
-const NEWEST: usize = 5;
+const LINES: usize = 5;
 /// As much of an event as fits a line of the widest card.
 const LINE: usize = 160;
 
-#[derive(Debug, Clone, PartialEq, Default)]
+/// A topic; empty as long as there is none.
+#[derive(Clone)]
 struct Row {
-    name: String,
-    rate: String,
-    reading: String,
-    synthetic: bool,
+    name: Text,
+    synthetic: Text,
+    reading: Text,
+    rate: Text,
+    spark: Spark,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// An event.
+#[derive(Clone, Copy, Default)]
 struct Line {
-    offset: String,
-    topic: String,
-    data: String,
+    offset: Text,
+    topic: Text,
+    data: Text,
 }
 
-pub fn topics(ui: Ui) -> impl IntoView {
-    let rows: RwSignal<Vec<Row>> = RwSignal::default();
-    let lines: RwSignal<Vec<Line>> = RwSignal::default();
-    let head = RwSignal::new(String::new());
-    let stale = RwSignal::new(false);
-    let sparks = StoredValue::new_local(Sparks::default());
+pub fn topics(ui: Ui) -> AnyView {
+    let row = |_| Row {
+        name: Text::default(),
+        synthetic: Text::default(),
+        reading: Text::default(),
+        rate: Text::default(),
+        spark: Spark::new(),
+    };
+    let rows: Rc<[Row]> = (0..ROWS).map(row).collect();
+    let lines = [(); LINES].map(|()| Line::default());
+    let head = Text::default();
+    let look = Class::new("panel third topics");
+    let on_rows = Rc::clone(&rows);
     on_frame(move |frame| {
-        if !frame.quarter {
-            return;
+        if frame.quarter {
+            let live = is_live(&frame.model.lane(ui.feed()).status);
+            put(
+                look,
+                if live {
+                    "panel third topics"
+                } else {
+                    "panel third topics stale"
+                },
+            );
+            put(head, heading(frame, ui));
+            fill(frame, ui, &on_rows, &lines);
         }
-        let feed = ui.feed.get_untracked();
-        let lane = frame.model.lane(feed);
-        put(stale, !is_live(&lane.status));
-        put(head, heading(frame, ui));
-        let topics = frame.deliveries.map_or(&[][..], |deliveries| &deliveries.topics);
-        let mut shown = Vec::new();
-        let mut newest: Vec<(&str, &Newest)> = Vec::new();
-        for topic in topics.iter().filter(|topic| topic.kind == TopicKind::Log).take(ROWS) {
-            let event = lane.newest(&topic.name);
-            let read = event.and_then(|event| reading(&topic.name, &event.data));
-            let (value, text) = read.unwrap_or_else(|| {
-                let followed = frame.model.topics.contains(&topic.name);
-                (
-                    topic.events_per_s,
-                    String::from(if followed { "" } else { "not in the race" }),
-                )
-            });
-            sparks.update_value(|sparks| sparks.add(&topic.name, value));
-            newest.extend(event.map(|event| (topic.name.as_str(), event)));
-            shown.push(Row {
-                name: topic.name.clone(),
-                rate: format::rate(topic.events_per_s),
-                reading: text,
-                synthetic: topic.synthetic,
-            });
-        }
-        put(rows, shown);
-        newest.sort_by(|a, b| b.1.received_us.total_cmp(&a.1.received_us));
-        put(
-            lines,
-            newest
-                .into_iter()
-                .take(NEWEST)
-                .map(|(topic, event)| line(topic, event))
-                .collect(),
-        );
+        on_rows.iter().for_each(|row| row.spark.draw(frame));
     });
-    let names = move || rows.with(|rows| rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>());
+    let line = |line: Line| {
+        view! { <li>{live(line.offset)}" "<b>{live(line.topic)}</b>" "{live(line.data)}</li> }
+    };
     view! {
-        <section class="panel third topics" aria-label="Topics" class:stale=move || stale.get()>
+        <section class=class(look) aria-label="Topics">
             <div class="head"><h2>"Topics"</h2><span class="dim">{live(head)}</span></div>
-            <ul><For each=names key=|name| name.clone() children=move |name| row(rows, sparks, name)/></ul>
+            <ul>{rows.iter().map(Row::view).collect::<Vec<_>>()}</ul>
             <ol class="newest" aria-label="Newest event of each topic">
-                {move || lines.get().into_iter().map(|line| view! {
-                    <li>{line.offset}" "<b>{line.topic}</b>" "{line.data}</li>
-                }).collect::<Vec<_>>()}
+                {lines.into_iter().map(line).collect::<Vec<_>>()}
             </ol>
         </section>
     }
     .into_any()
 }
 
-fn row(rows: RwSignal<Vec<Row>>, sparks: StoredValue<Sparks, LocalStorage>, name: String) -> impl IntoView {
-    let own = name.clone();
-    let row = Memo::new(move |_| {
-        rows.with(|rows| rows.iter().find(|row| row.name == own).cloned())
-            .unwrap_or_default()
-    });
-    view! {
-        <li class="topic">
-            <span class="name">{name.clone()}<i>{move || row.with(|row| if row.synthetic { "synthetic" } else { "" })}</i></span>
-            <span class="dim reading">{move || row.with(|row| row.reading.clone())}</span>
-            <span class="dim rate">{move || row.with(|row| row.rate.clone())}</span>
-            {spark::view(sparks, name)}
-        </li>
+impl Row {
+    fn view(&self) -> AnyView {
+        view! {
+            <li class="topic" hidden=if_empty(self.name)>
+                <span class="name">{live(self.name)}<i>{live(self.synthetic)}</i></span>
+                <span class="dim reading">{live(self.reading)}</span>
+                <span class="dim rate">{live(self.rate)}</span>
+                {self.spark.view()}
+            </li>
+        }
+        .into_any()
     }
 }
 
+fn fill(frame: &Frame<'_>, ui: Ui, rows: &[Row], lines: &[Line]) {
+    let lane = frame.model.lane(ui.feed());
+    let known = frame.deliveries.map_or(&[][..], |deliveries| &deliveries.topics);
+    let mut topics = known.iter().filter(|topic| topic.kind == TopicKind::Log);
+    let mut newest: Vec<(&str, &Newest)> = Vec::new();
+    for row in rows {
+        let Some(topic) = topics.next() else {
+            put(row.name, String::new());
+            continue;
+        };
+        let event = lane.newest(&topic.name);
+        let read = event.and_then(|event| reading(&topic.name, &event.data));
+        let (value, text) = read.unwrap_or_else(|| {
+            let followed = frame.model.topics.contains(&topic.name);
+            (
+                topic.events_per_s,
+                String::from(if followed { "" } else { "not in the race" }),
+            )
+        });
+        if row.name.with_untracked(|name| *name != topic.name) {
+            row.spark.clear();
+            put(row.name, topic.name.clone());
+        }
+        row.spark.add(value);
+        say(row.synthetic, &[if topic.synthetic { "synthetic" } else { "" }]);
+        put(row.reading, text);
+        put(row.rate, format::rate(topic.events_per_s));
+        if let Some(event) = event {
+            let later = newest
+                .iter()
+                .take_while(|(_, other)| other.received_us >= event.received_us)
+                .count();
+            newest.insert(later, (topic.name.as_str(), event));
+        }
+    }
+    let mut newest = newest.into_iter();
+    for line in lines {
+        let (topic, event) = newest.next().unzip();
+        say(line.topic, &[topic.unwrap_or_default()]);
+        put(line.offset, event.map(|event| offset(event.offset)).unwrap_or_default());
+        put(
+            line.data,
+            event
+                .map(|event| event.data.chars().take(LINE).collect())
+                .unwrap_or_default(),
+        );
+    }
+}
+
+/// An offset in groups of three digits that stay one word.
+fn offset(offset: u64) -> String {
+    format::count(offset).replace(',', "\u{2009}")
+}
+
 fn heading(frame: &Frame<'_>, ui: Ui) -> String {
-    let feed = ui.feed.get_untracked();
-    let lane = frame.model.lane(feed);
-    let (name, _) = lane_name(feed);
+    let lane = frame.model.lane(ui.feed());
+    let (name, _) = lane_name(lane.id);
     if !is_live(&lane.status) {
         return match lane.last_heard_us {
             Some(heard) => [name, " is down · ", &*format::ago(frame.now_us - heard), " old"].concat(),
@@ -134,17 +173,4 @@ fn heading(frame: &Frame<'_>, ui: Ui) -> String {
         name,
     ]
     .concat()
-}
-
-fn line(topic: &str, event: &Newest) -> Line {
-    let cut = event
-        .data
-        .char_indices()
-        .nth(LINE)
-        .map_or(event.data.len(), |(at, _)| at);
-    Line {
-        offset: format::count(event.offset).replace(',', "\u{2009}"),
-        topic: topic.to_owned(),
-        data: event.data[..cut].to_owned(),
-    }
 }

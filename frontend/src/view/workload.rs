@@ -5,8 +5,8 @@ use leptos::html::{Input, Select};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
+use super::bind::{Flag, Text, click, is, live, say, text};
 use super::frame::{on_frame, put};
-use super::panel::live;
 use super::{Ui, format};
 use crate::api;
 
@@ -31,7 +31,7 @@ impl Form {
     fn fill(&self, workload: &Workload) {
         let set = |input: NodeRef<Input>, value: f64| {
             if let Some(input) = input.get_untracked() {
-                input.set_value(&plain(value));
+                input.set_value(&format::plain(value));
             }
         };
         // An empty box would say nothing: off is shown as the rate that one would try first.
@@ -59,7 +59,7 @@ impl Form {
     fn patch(&self) -> Option<String> {
         let number = |input: NodeRef<Input>| {
             let value = input.get_untracked()?.value_as_number();
-            value.is_finite().then(|| plain(value))
+            value.is_finite().then(|| format::plain(value))
         };
         let shape = self.shape.get_untracked()?.value();
         Some(
@@ -79,13 +79,7 @@ impl Form {
     }
 }
 
-/// A number as machines read it.
-fn plain(value: f64) -> String {
-    let decimals = if value.fract() == 0.0 { 0 } else { 3 };
-    format::fixed(value, decimals).replace(',', "").replace('\u{2212}', "-")
-}
-
-pub fn workload(ui: Ui) -> impl IntoView {
+pub fn workload(ui: Ui) -> AnyView {
     let form = Form {
         rate: NodeRef::new(),
         shape: NodeRef::new(),
@@ -94,13 +88,19 @@ pub fn workload(ui: Ui) -> impl IntoView {
     };
     let version = StoredValue::new(0u64);
     let touched = StoredValue::new(false);
-    let running = RwSignal::new(false);
-    let state = RwSignal::new(String::from("waiting for the settings"));
-    let answer = RwSignal::new(String::new());
-    let busy = RwSignal::new(false);
+    let off = Flag::new(true);
+    let state = text("waiting for the settings");
+    let go = text("Start and show in the race");
+    let answer = Text::default();
+    let show = move |workload: &Workload| {
+        let stands = workload.rate_hz <= 0.0;
+        put(off, stands);
+        say(go, &[if stands { "Start and show in the race" } else { "Change" }]);
+        put(state, said(workload));
+    };
     let mut read_us = 0.0;
     on_frame(move |frame| {
-        let newest = frame.model.lane(ui.feed.get_untracked()).newest("settings");
+        let newest = frame.model.lane(ui.feed()).newest("settings");
         let Some(newest) = newest.filter(|newest| frame.quarter && newest.received_us != read_us) else {
             return;
         };
@@ -110,28 +110,24 @@ pub fn workload(ui: Ui) -> impl IntoView {
         };
         version.set_value(settings.version);
         let workload = settings.settings.workload;
-        put(running, workload.rate_hz > 0.0);
-        put(state, said(&workload));
+        show(&workload);
         if !touched.get_value() {
             form.fill(&workload);
         }
     });
     let send = move |patch: Option<String>| {
         let Some(patch) = patch else {
-            return answer.set(String::from("Each box needs a number."));
+            return say(answer, &["Each box needs a number."]);
         };
-        busy.set(true);
-        answer.set(String::new());
+        say(answer, &[]);
         spawn_local(async move {
             match api::patch_settings(patch, version.get_value()).await {
                 Ok(settings) => {
                     version.set_value(settings.version);
-                    put(running, settings.settings.workload.rate_hz > 0.0);
-                    put(state, said(&settings.settings.workload));
+                    show(&settings.settings.workload);
                 }
-                Err(failure) => answer.set(failure.why),
+                Err(failure) => put(answer, failure.why),
             }
-            busy.set(false);
         });
     };
     let start = move |event: leptos::ev::SubmitEvent| {
@@ -145,7 +141,7 @@ pub fn workload(ui: Ui) -> impl IntoView {
         }
         send(form.patch());
     };
-    let stop = move |_| send(Some(String::from(r#"{"workload":{"rate_hz":0}}"#)));
+    let stop = click(move || send(Some(String::from(r#"{"workload":{"rate_hz":0}}"#))));
     let shapes: Vec<_> = SHAPES
         .iter()
         .map(|(_, value, text)| view! { <option value=*value>{*text}</option> })
@@ -168,10 +164,8 @@ pub fn workload(ui: Ui) -> impl IntoView {
                 <label for="w-payload">"bytes of each event's data"</label>
                 <input id="w-payload" type="number" node_ref=form.payload min="32" max="16384" step="1" required/>
                 <span class="actions">
-                    <button class="go" type="submit" disabled=move || busy.get()>
-                        {move || if running.get() { "Change" } else { "Start and show in the race" }}
-                    </button>
-                    <button type="button" on:click=stop disabled=move || busy.get() || !running.get()>"Stop"</button>
+                    <button class="go" type="submit">{live(go)}</button>
+                    <button type="button" on:click=stop disabled=is(off)>"Stop"</button>
                 </span>
             </form>
             <p class="dim why">

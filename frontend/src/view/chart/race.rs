@@ -7,12 +7,14 @@ use super::columns::{Columns, Shape, shapes};
 use super::palette::Palette;
 use super::scale::{TimeScale, age_label, time_step_us};
 use super::surface::{FONT, FONT_BOLD, Surface};
-use crate::lane::{Lane, Request};
+use crate::lane::{Lane, Request, Status};
 
 /// Why a lane brought nothing for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pause {
-    /// The connection was lost, or not yet there.
+    /// There is no connection yet.
+    Connecting,
+    /// The connection was lost.
     Down,
     /// The server said no.
     Refused,
@@ -87,6 +89,8 @@ pub struct Scene<'a> {
     pub columns: &'a Columns,
     pub lanes: [LaneScene<'a>; 2],
     pub pointed: Option<Pointed>,
+    /// The picture stands still: its right edge is not now.
+    pub paused: bool,
 }
 
 impl Scene<'_> {
@@ -111,7 +115,9 @@ impl Scene<'_> {
         }
         for lane in 0..2 {
             self.events(lane);
-            self.awaited(lane);
+            if self.lanes[lane].lane.status != Status::Off {
+                self.awaited(lane);
+            }
         }
         self.happened();
         for lane in 0..2 {
@@ -140,7 +146,12 @@ impl Scene<'_> {
             let x = surface.crisp(self.scale.x(self.scale.now_us - age));
             surface.line(x, 0.0, x, rails.bottom);
             let align = if age == 0.0 { "right" } else { "center" };
-            surface.text(&age_label(age), x, rails.bottom + 16.0, align, &self.palette.faint);
+            let label = if age == 0.0 && self.paused {
+                String::from("paused")
+            } else {
+                age_label(age)
+            };
+            surface.text(&label, x, rails.bottom + 16.0, align, &self.palette.faint);
             age += step;
         }
     }
@@ -229,6 +240,7 @@ impl Scene<'_> {
             let start = self.scale.x(outage.from_us);
             let end = outage.to_us.map_or(rails.right, |to| self.scale.x(to));
             let words = match outage.pause {
+                Pause::Connecting => "connecting",
                 Pause::Down => "no connection",
                 Pause::Refused => "refused",
                 Pause::Off => "switched off",
@@ -280,11 +292,13 @@ impl Scene<'_> {
         let context = &self.surface.context;
         let (middle, rail) = (self.rails.middle, self.rails.lanes[lane]);
         let mut arrived: Vec<[f64; 2]> = Vec::new();
-        let mut areas = false;
+        let mut lines: Vec<[f64; 2]> = Vec::new();
         context.set_stroke_style_str(&self.palette.lanes[lane]);
         context.set_fill_style_str(&self.palette.lanes[lane]);
         context.set_line_width(1.0);
-        context.set_global_alpha(if lane == 0 { 0.62 } else { 0.8 });
+        // Light enough that the lines at its edges, where a delivery begins and ends, still stand out.
+        context.set_global_alpha(0.36);
+
         context.begin_path();
         shapes(
             self.visible(),
@@ -302,31 +316,28 @@ impl Scene<'_> {
                     context.line_to(r1 + 0.5, rail);
                     context.line_to(r0 - 0.5, rail);
                     arrived.push([r0, r1]);
-                    areas = true;
+                    lines.extend([[p0, r0], [p1, r1]]);
                 }
                 Shape::Line {
                     produced_us,
                     received_us,
                 } => {
-                    if areas {
-                        context.fill();
-                        context.begin_path();
-                        areas = false;
-                    }
                     let received = self.scale.x(received_us);
                     if received >= self.rails.left - 4.0 {
-                        context.move_to(self.scale.x(produced_us), middle);
-                        context.line_to(received, rail);
+                        lines.push([self.scale.x(produced_us), received]);
                         arrived.push([received, received]);
                     }
                 }
             },
         );
-        if areas {
-            context.fill()
-        } else {
-            context.stroke()
+        context.fill();
+        context.set_global_alpha(if lane == 0 { 0.62 } else { 0.8 });
+        context.begin_path();
+        for [happened, received] in lines {
+            context.move_to(happened, middle);
+            context.line_to(received, rail);
         }
+        context.stroke();
         context.set_global_alpha(1.0);
         self.points(&arrived, rail, if lane == 0 { 4.0 } else { 3.0 });
     }

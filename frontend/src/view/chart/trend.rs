@@ -5,6 +5,8 @@ use super::scale::{LogScale, TimeScale, age_label, time_step_us};
 use super::surface::{FONT, Surface};
 use crate::latency::Bucket;
 
+/// Where the axis is, in pixels.
+pub const LEFT: f64 = 58.0;
 /// As much as the lanes remember.
 pub const MOST_US: f64 = 300e6;
 
@@ -30,6 +32,8 @@ pub struct Trend<'a> {
     pub palette: &'a Palette,
     pub now_us: f64,
     pub span_us: f64,
+    /// The bound of the clock's error.
+    pub bound_us: f64,
     pub lanes: [TrendLane; 2],
     /// When the log behind a topic became another one.
     pub epochs_us: Vec<f64>,
@@ -42,7 +46,7 @@ impl Trend<'_> {
         TimeScale {
             now_us: self.now_us,
             span_us: self.span_us,
-            left: 58.0,
+            left: LEFT,
             right: self.surface.width - 8.0,
         }
     }
@@ -57,6 +61,8 @@ impl Trend<'_> {
         let low = all().map(|bucket| bucket.p5_us).fold(f64::INFINITY, f64::min);
         let high = all().map(|bucket| bucket.p99_us).fold(f64::NEG_INFINITY, f64::max);
         // With nothing to show the axis still stands: from 0.1 ms to 1 s.
+        // What lies far below the clock's bound cannot be told from nothing.
+        let low = low.max(self.bound_us / 10.0);
         let (low, high) = if low > high { (1e2, 1e6) } else { (low, high) };
         let scale = LogScale::around(low, high, 16.0, surface.height - 30.0);
         self.axes(&time, &scale);

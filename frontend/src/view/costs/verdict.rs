@@ -1,46 +1,78 @@
 //! The sentence under the figures: only when each of its terms was measured.
 
+use leptos::prelude::*;
+
+use super::super::bind::{Text, if_empty, live};
+use super::super::format;
+use super::super::frame::put;
 use super::window::Cost;
-use crate::lane::Status;
+use crate::lane::{Lane, Status};
 use crate::model::Model;
-use crate::view::format;
 
 /// The least time that differences must cover to be worth a sentence.
 const LEAST_US: f64 = 10e6;
 
-/// Parts of the sentence, each strong or not; none as long as a term is missing.
-pub fn sentence(model: &Model, costs: &[Cost; 2], span_us: f64, now_us: f64) -> Vec<(bool, String)> {
-    build(model, costs, span_us, now_us).unwrap_or_default()
+/// The terms of the sentence.
+#[derive(Clone, Copy)]
+pub struct Sentence {
+    rate: Text,
+    interval: Text,
+    sooner: Text,
+    cpu: Text,
+    bytes: Text,
 }
 
-fn build(model: &Model, costs: &[Cost; 2], span_us: f64, now_us: f64) -> Option<Vec<(bool, String)>> {
+impl Sentence {
+    pub fn new() -> Self {
+        Self {
+            rate: Text::default(),
+            interval: Text::default(),
+            sooner: Text::default(),
+            cpu: Text::default(),
+            bytes: Text::default(),
+        }
+    }
+
+    /// Says it, or nothing as long as a term is missing.
+    pub fn put(&self, model: &Model, costs: &[Cost; 2], span_us: f64, now_us: f64) {
+        let [rate, interval, sooner, cpu, bytes] = terms(model, costs, span_us, now_us).unwrap_or_default();
+        put(self.rate, rate);
+        put(self.interval, interval);
+        put(self.sooner, sooner);
+        put(self.cpu, cpu);
+        put(self.bytes, bytes);
+    }
+
+    pub fn view(self) -> AnyView {
+        view! {
+            <p class="verdict" hidden=if_empty(self.rate)>
+                "At "<b>{live(self.rate)}</b>", polled every "<b>{live(self.interval)}</b>", streaming is "
+                <b>{live(self.sooner)}</b>" and costs the server "<b>{live(self.cpu)}</b>" CPU and "
+                <b>{live(self.bytes)}</b>" bytes for each event."
+            </p>
+        }
+        .into_any()
+    }
+}
+
+fn terms(model: &Model, costs: &[Cost; 2], span_us: f64, now_us: f64) -> Option<[String; 5]> {
     let [poll, stream] = costs;
     if span_us < LEAST_US || model.poll.status != Status::Live || model.stream.status != Status::Live {
         return None;
     }
-    let mean = |lane: &crate::lane::Lane| lane.summary(now_us - span_us).map(|summary| summary.mean_us);
+    let mean = |lane: &Lane| lane.summary(now_us - span_us).map(|summary| summary.mean_us);
     let (poll_us, stream_us) = (mean(&model.poll)?, mean(&model.stream)?);
     let bound_us = model.offset()?.bound_us;
     if stream_us <= bound_us || poll_us <= stream_us {
         return None;
     }
     let rate = stream.events as f64 / span_us * 1e6;
-    let mut text = format::fixed(rate, if rate < 9.95 { 1 } else { 0 });
-    text.push_str(" events/s");
-    let plain = |text: &str| (false, text.to_owned());
-    let sooner = [&*format::times(poll_us / stream_us), " sooner"].concat();
-    Some(vec![
-        plain("At "),
-        (true, text),
-        plain(", polled every "),
-        (true, format::interval(model.interval_ms)),
-        plain(", streaming is "),
-        (true, sooner),
-        plain(" and costs the server "),
-        (true, against(poll.cpu_us_per_event?, stream.cpu_us_per_event?)?),
-        plain(" CPU and "),
-        (true, against(poll.bytes_per_event?, stream.bytes_per_event?)?),
-        plain(" bytes for each event."),
+    Some([
+        [&*format::fixed(rate, if rate < 9.95 { 1 } else { 0 }), " events/s"].concat(),
+        format::interval(model.interval_ms),
+        [&*format::times(poll_us / stream_us), " sooner"].concat(),
+        against(poll.cpu_us_per_event?, stream.cpu_us_per_event?)?,
+        against(poll.bytes_per_event?, stream.bytes_per_event?)?,
     ])
 }
 

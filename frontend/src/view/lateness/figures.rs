@@ -13,7 +13,8 @@ const WINDOW_US: f64 = 5e6;
 #[derive(Debug, Default, PartialEq)]
 pub struct Figures {
     pub value: Quantity,
-    pub few: Vec<(&'static str, String)>,
+    pub p50: String,
+    pub p99: String,
     /// Beside the figure: polling's prediction, or how many times sooner streaming is.
     pub beside: String,
     pub state: String,
@@ -70,8 +71,8 @@ impl Memory {
         };
         if let Some((summary, at_us)) = &self.last[at] {
             figures.value = format::latency(summary.mean_us);
-            figures.few.push(("p50", format::latency_text(summary.p50_us)));
-            figures.few.push(("p99", format::latency_text(summary.p99_us)));
+            figures.p50 = format::latency_text(summary.p50_us);
+            figures.p99 = format::latency_text(summary.p99_us);
             if !now {
                 figures.state.push_str(" · figures of ");
                 figures.state.push_str(&format::ago(now_us - at_us));

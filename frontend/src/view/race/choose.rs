@@ -1,98 +1,116 @@
 //! Which topics the race shows.
 
+use std::rc::Rc;
+
+use freshet_wire::TopicKind;
 use leptos::prelude::*;
 
-use super::super::frame::{on_frame, put};
-use super::super::panel::live;
+use super::super::bind::{Flag, Text, if_empty, is, live, say, text};
+use super::super::frame::{Frame, on_frame, put};
 use super::super::{Ui, format};
-use freshet_wire::TopicKind;
 
-#[derive(Debug, Clone, PartialEq)]
-struct Choice {
-    name: String,
-    rate: String,
-    synthetic: bool,
-    chosen: bool,
+/// Topics that are offered. A service may have more; then the rest is chosen by the address of the page.
+const OFFERED: usize = 40;
+
+/// A row of the menu; empty as long as there is no such topic.
+#[derive(Clone, Copy)]
+struct Row {
+    name: Text,
+    rate: Text,
+    real: Flag,
+    chosen: Flag,
 }
 
-pub fn topics(ui: Ui) -> impl IntoView {
-    let choices: RwSignal<Vec<Choice>> = RwSignal::default();
-    let label = RwSignal::new(String::from("topics"));
+pub fn topics(ui: Ui) -> AnyView {
+    let row = |_| Row {
+        name: Text::default(),
+        rate: Text::default(),
+        real: Flag::new(true),
+        chosen: Flag::new(false),
+    };
+    let rows: Rc<[Row]> = (0..OFFERED).map(row).collect();
+    let label = text("topics");
+    let (more, on_rows) = (Text::default(), Rc::clone(&rows));
     on_frame(move |frame| {
-        if !frame.second {
-            return;
+        if frame.second {
+            let chosen = frame.model.topics.len();
+            say(
+                label,
+                &[
+                    &*format::count(chosen as u64),
+                    if chosen == 1 { " topic" } else { " topics" },
+                ],
+            );
+            let left_out = offer(frame, &on_rows);
+            put(
+                more,
+                if left_out > 0 {
+                    [&*format::count(left_out), " more"].concat()
+                } else {
+                    String::new()
+                },
+            );
         }
-        let chosen = &frame.model.topics;
-        let known = frame.deliveries.map_or(&[][..], |deliveries| &deliveries.topics);
-        let mut list: Vec<Choice> = known
-            .iter()
-            .filter(|topic| topic.kind == TopicKind::Log)
-            .map(|topic| Choice {
-                name: topic.name.clone(),
-                rate: format::rate(topic.events_per_s),
-                synthetic: topic.synthetic,
-                chosen: chosen.contains(&topic.name),
-            })
-            .collect();
-        // A topic that was chosen and is gone can still be taken off.
-        for name in chosen
-            .iter()
-            .filter(|name| !known.iter().any(|topic| topic.name == **name))
-        {
-            list.push(Choice {
-                name: name.clone(),
-                rate: String::new(),
-                synthetic: false,
-                chosen: true,
-            });
-        }
-        put(
-            label,
-            [
-                &*format::count(chosen.len() as u64),
-                if chosen.len() == 1 { " topic" } else { " topics" },
-            ]
-            .concat(),
-        );
-        put(choices, list);
     });
-    let names = move || choices.with(|all| all.iter().map(|choice| choice.name.clone()).collect::<Vec<_>>());
     view! {
         <details class="menu">
             <summary class="button" aria-label="Topics that the race shows">{live(label)}</summary>
             <ul>
-                <For each=names key=|name| name.clone() children=move |name| row(ui, choices, name)/>
+                {rows.iter().map(|row| row.view(ui)).collect::<Vec<_>>()}
+                <li class="dim" hidden=if_empty(more)>{live(more)}</li>
             </ul>
         </details>
     }
     .into_any()
 }
 
-fn row(ui: Ui, choices: RwSignal<Vec<Choice>>, name: String) -> impl IntoView {
-    let find = {
-        let name = name.clone();
-        move || choices.with(|all| all.iter().find(|choice| choice.name == name).cloned())
-    };
-    let choice = Memo::new(move |_| find());
-    let change = {
-        let name = name.clone();
-        move |event| {
+/// Fills the rows; how many topics found none.
+fn offer(frame: &Frame<'_>, rows: &[Row]) -> u64 {
+    let chosen = &frame.model.topics;
+    let known = frame.deliveries.map_or(&[][..], |deliveries| &deliveries.topics);
+    let logs = known.iter().filter(|topic| topic.kind == TopicKind::Log);
+    let logs = logs.map(|topic| (&topic.name, format::rate(topic.events_per_s), topic.synthetic));
+    // A topic that was chosen and is gone can still be taken off.
+    let gone = chosen
+        .iter()
+        .filter(|name| !known.iter().any(|topic| topic.name == **name));
+    let mut topics = logs.chain(gone.map(|name| (name, String::new(), false)));
+    for row in rows {
+        match topics.next() {
+            Some((name, rate, synthetic)) => {
+                put(row.chosen, chosen.contains(name));
+                put(row.real, !synthetic);
+                put(row.rate, rate);
+                put(row.name, name.clone());
+            }
+            None => put(row.name, String::new()),
+        }
+    }
+    topics.count() as u64
+}
+
+impl Row {
+    fn view(self, ui: Ui) -> AnyView {
+        let change = move |event| {
             let handle = ui.handle();
+            let name = self.name.get_untracked();
             let mut topics = handle.model().topics.clone();
             topics.retain(|topic| *topic != name);
-            if event_target_checked(&event) {
-                topics.push(name.clone());
+            let chosen = event_target_checked(&event);
+            if chosen {
+                topics.push(name);
             }
+            put(self.chosen, chosen);
             handle.set_topics(topics);
+        };
+        view! {
+            <li hidden=if_empty(self.name)><label>
+                <input type="checkbox" on:change=change prop:checked=is(self.chosen)/>
+                <span>{live(self.name)}</span>
+                <span class="label" hidden=is(self.real)>"synthetic"</span>
+                <span class="dim rate">{live(self.rate)}</span>
+            </label></li>
         }
-    };
-    view! {
-        <li><label>
-            <input type="checkbox" on:change=change
-                prop:checked=move || choice.with(|choice| choice.as_ref().is_some_and(|choice| choice.chosen))/>
-            <span>{name}</span>
-            <span class="label" hidden=move || choice.with(|choice| !choice.as_ref().is_some_and(|choice| choice.synthetic))>"synthetic"</span>
-            <span class="dim rate">{move || choice.with(|choice| choice.as_ref().map(|choice| choice.rate.clone()))}</span>
-        </label></li>
+        .into_any()
     }
 }

@@ -89,7 +89,8 @@ impl LaneFeed {
     fn status(&mut self, lane: &Lane) {
         let pause = match lane.status {
             Status::Live => None,
-            Status::Connecting | Status::Reconnecting { .. } => Some(Pause::Down),
+            Status::Connecting => Some(Pause::Connecting),
+            Status::Reconnecting { .. } => Some(Pause::Down),
             Status::Refused { .. } => Some(Pause::Refused),
             Status::Off => Some(Pause::Off),
         };

@@ -29,15 +29,20 @@ impl Holes {
         if self.0.len() == KEPT {
             self.0.remove(0);
         }
-        self.0.push(Hole {
-            topic,
-            from_us,
-            to_us: None,
-            told_us,
-            count,
-            reason,
-            settled: false,
-        });
+        // Kept in the order in which they begin, which is not that in which they are told.
+        let at = self.0.iter().take_while(|hole| hole.from_us <= from_us).count();
+        self.0.insert(
+            at,
+            Hole {
+                topic,
+                from_us,
+                to_us: None,
+                told_us,
+                count,
+                reason,
+                settled: false,
+            },
+        );
     }
 
     /// An event arrived. Within one frame they may be told in any order; [`Holes::settle`] ends it.
@@ -58,8 +63,7 @@ impl Holes {
     /// What is to be drawn from `from_us` on: holes that overlap have one cause, so they are one band.
     pub fn bands(&self, from_us: f64) -> Vec<GapBand> {
         let end = |hole: &Hole| hole.to_us.unwrap_or(hole.told_us).max(hole.from_us);
-        let mut holes: Vec<&Hole> = self.0.iter().filter(|hole| end(hole) >= from_us).collect();
-        holes.sort_by(|a, b| a.from_us.total_cmp(&b.from_us));
+        let holes: Vec<&Hole> = self.0.iter().filter(|hole| end(hole) >= from_us).collect();
         holes
             .chunk_by(|a, b| b.from_us <= end(a))
             .map(|together| {

@@ -1,51 +1,58 @@
 //! The small lines beside the topics: the last minute, as the lane brought it.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use leptos::html::Canvas;
 use leptos::prelude::*;
 
 use super::super::chart::surface::Surface;
-use super::super::frame::on_frame;
+use super::super::frame::Frame;
 use crate::latency::Ring;
 
 /// A minute of quarters of a second.
 const KEPT: usize = 240;
-/// Topics that are remembered; beyond, the line of another topic is forgotten.
-const TOPICS: usize = 32;
 
-#[derive(Default)]
-pub struct Sparks(BTreeMap<String, Ring<f64>>);
-
-impl Sparks {
-    pub fn add(&mut self, topic: &str, value: f64) {
-        if let Some(ring) = self.0.get_mut(topic) {
-            return ring.push(value);
-        }
-        if self.0.len() == TOPICS {
-            self.0.pop_first();
-        }
-        let mut ring = Ring::new(KEPT);
-        ring.push(value);
-        self.0.insert(topic.to_owned(), ring);
-    }
+#[derive(Clone)]
+pub struct Spark {
+    node: NodeRef<Canvas>,
+    inner: Rc<RefCell<(Ring<f64>, Option<Surface>)>>,
 }
 
-pub fn view(sparks: StoredValue<Sparks, LocalStorage>, topic: String) -> impl IntoView {
-    let canvas = NodeRef::<Canvas>::new();
-    let mut surface: Option<Surface> = None;
-    on_frame(move |frame| {
+impl Spark {
+    pub fn new() -> Self {
+        Self {
+            node: NodeRef::new(),
+            inner: Rc::new(RefCell::new((Ring::new(KEPT), None))),
+        }
+    }
+
+    pub fn add(&self, value: f64) {
+        self.inner.borrow_mut().0.push(value);
+    }
+
+    /// It becomes the line of another topic.
+    pub fn clear(&self) {
+        self.inner.borrow_mut().0.clear();
+    }
+
+    pub fn view(&self) -> AnyView {
+        // What it shows is also there in words.
+        view! { <canvas node_ref=self.node aria-hidden="true"></canvas> }.into_any()
+    }
+
+    pub fn draw(&self, frame: &Frame<'_>) {
+        let (values, surface) = &mut *self.inner.borrow_mut();
         if surface.is_none() {
-            surface = canvas.get_untracked().and_then(Surface::new);
+            *surface = self.node.get_untracked().and_then(Surface::new);
         }
-        let Some(surface) = &mut surface else { return };
-        if (surface.fit() || frame.quarter || frame.repaint) && !surface.is_empty() {
-            let draw = |ring: &Ring<f64>| draw(surface, ring, &frame.palette.dim);
-            sparks.with_value(|sparks| sparks.0.get(&topic).map(draw));
+        if let Some(surface) = surface
+            && (surface.fit() || frame.quarter || frame.repaint)
+            && !surface.is_empty()
+        {
+            draw(surface, values, &frame.palette.dim);
         }
-    });
-    // What it shows is also there in words.
-    view! { <canvas node_ref=canvas aria-hidden="true"></canvas> }.into_any()
+    }
 }
 
 fn draw(surface: &Surface, values: &Ring<f64>, colour: &str) {
@@ -62,12 +69,8 @@ fn draw(surface: &Surface, values: &Ring<f64>, colour: &str) {
     context.begin_path();
     let step = surface.width / (KEPT - 1) as f64;
     for (back, value) in values.iter_back().enumerate() {
-        let x = surface.width - 1.0 - back as f64 * step;
-        if back == 0 {
-            context.move_to(x, y(*value))
-        } else {
-            context.line_to(x, y(*value))
-        }
+        // The first `line_to` of a path only moves.
+        context.line_to(surface.width - 1.0 - back as f64 * step, y(*value));
     }
     context.stroke();
 }

@@ -1,17 +1,10 @@
 //! Pointing at an event, by mouse or by arrow keys, and the events as a table.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use leptos::ev::{KeyboardEvent, PointerEvent};
-use leptos::html::Canvas;
-use leptos::prelude::*;
-
 use super::super::chart::columns::{Column, Columns, Mark};
 use super::super::chart::race::{Pointed, Rails};
 use super::super::chart::scale::TimeScale;
 use super::super::format;
-use super::super::tip::Text;
+use super::super::point::{Gesture, Line};
 use super::feed::Feed;
 use crate::model::Model;
 
@@ -46,7 +39,16 @@ pub struct Hit {
 }
 
 impl Pointer {
-    fn set(&mut self, target: Target) {
+    pub fn tell(&mut self, gesture: Gesture) {
+        let target = match (gesture, self.target) {
+            (Gesture::At(x, y), _) => Target::Point(x, y),
+            (Gesture::Away, _) => Target::Nothing,
+            (Gesture::Step(step), Target::Event { produced_us, .. }) => Target::Event { produced_us, step },
+            (Gesture::Step(step), _) => Target::Event {
+                produced_us: if step < 0 { f64::MAX } else { 0.0 },
+                step,
+            },
+        };
         self.moved |= self.target != target;
         self.target = target;
     }
@@ -145,24 +147,24 @@ impl Hit {
         self.marks[0].or(self.marks[1]).unwrap_or_default()
     }
 
-    pub fn text(&self, model: &Model) -> Text {
-        let mark = self.mark();
+    pub fn title(&self, model: &Model) -> String {
+        name(model, &self.mark())
+    }
+
+    pub fn lines(&self) -> Vec<Line> {
         let late = |mark: Option<Mark>| match mark {
             Some(mark) => format::latency_text(mark.received_us - mark.produced_us),
             None => String::from("not seen"),
         };
-        let mut rows = vec![
-            ("happened", clock_time(mark.produced_us), ""),
+        let mut lines = vec![
+            ("happened", clock_time(self.mark().produced_us), ""),
             ("by polling", late(self.marks[0]), "poll"),
             ("by streaming", late(self.marks[1]), "stream"),
         ];
         if self.more > 0 {
-            rows.push(("at this pixel too", format::count(self.more.into()), ""));
+            lines.push(("at this pixel too", format::count(self.more.into()), ""));
         }
-        Text {
-            title: name(model, &mark),
-            rows,
-        }
+        lines
     }
 }
 
@@ -210,50 +212,4 @@ pub fn rows(feed: &Feed, model: &Model, now_us: f64) -> Vec<Vec<String>> {
             vec![name(model, &mark), clock_time(mark.produced_us), late(0), late(1)]
         })
         .collect()
-}
-
-/// The canvas, with what mouse and keys do on it.
-pub fn canvas(node: NodeRef<Canvas>, pointer: Rc<RefCell<Pointer>>) -> impl IntoView {
-    let on = |pointer: &Rc<RefCell<Pointer>>| Rc::clone(pointer);
-    let (moved, left, keyed, blurred) = (on(&pointer), on(&pointer), on(&pointer), pointer);
-    let point = move |event: PointerEvent| {
-        moved
-            .borrow_mut()
-            .set(Target::Point(event.offset_x().into(), event.offset_y().into()));
-    };
-    let key = move |event: KeyboardEvent| {
-        let mut pointer = keyed.borrow_mut();
-        let from = match pointer.target {
-            Target::Event { produced_us, .. } => Some(produced_us),
-            _ => None,
-        };
-        let target = match (event.key().as_str(), from) {
-            ("ArrowLeft", from) => Target::Event {
-                produced_us: from.unwrap_or(f64::MAX),
-                step: -1,
-            },
-            ("ArrowRight", Some(produced_us)) => Target::Event { produced_us, step: 1 },
-            ("ArrowRight", None) => Target::Event {
-                produced_us: 0.0,
-                step: 1,
-            },
-            ("Escape", _) => Target::Nothing,
-            _ => return,
-        };
-        event.prevent_default();
-        pointer.set(target);
-    };
-    view! {
-        <canvas
-            node_ref=node
-            tabindex="0"
-            role="img"
-            aria-label="Each event as a dot at the moment it happened, a line up to the moment polling brought it and a line down to the moment streaming did. Arrow keys go from event to event; the same is there as a table."
-            on:pointermove=point
-            on:pointerleave=move |_| left.borrow_mut().set(Target::Nothing)
-            on:keydown=key
-            on:blur=move |_| blurred.borrow_mut().set(Target::Nothing)
-        ></canvas>
-    }
-    .into_any()
 }
