@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make bench: measures the release binary beside its opponents and writes docs/benchmarks.md.
-#   PART=fanout make bench   only these parts (with commas between them); the document keeps the others as they are
+#   PART=fanout make bench   only these parts (of fanout,stuck,poll,memory,page); the document keeps the others as they are
 #   QUICK=1 make bench       few and short rounds, disturbed ones too, and no document: to see whether it works
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -10,14 +10,32 @@ cd "$FRESHET_ROOT"
 # A socket at either end for each of 2,000 readers, in processes of their own.
 ulimit -n 8192 2>/dev/null || die "make bench needs 8192 open files a process; raise the limit: ulimit -Hn"
 
+UPLOT_VERSION=1.6.32
+UPLOT=$FRESHET_CACHE/tools/uplot-$UPLOT_VERSION/node_modules/uplot
+
+# Before anything is measured, so that it does not fail for want of these in the end.
+what_the_page_needs() {
+  # shellcheck source=scripts/browser.sh
+  . scripts/browser.sh
+  scripts/setup.sh browser && find_browser || die "the part page needs a browser: $BROWSER_PROBLEM"
+  if [ -e "$UPLOT/package.json" ]; then
+    there "uPlot $UPLOT_VERSION" "$UPLOT"
+  else
+    have npm || die "the part page needs npm, to fetch what it is measured beside"
+    step "uPlot $UPLOT_VERSION" "what the page's frame work is measured beside" \
+      npm install --prefix "${UPLOT%/node_modules/uplot}" --no-audit --no-fund --loglevel=error "uplot@$UPLOT_VERSION" || exit 1
+  fi
+}
+
 scripts/setup.sh page
+case ",${PART:-page}," in *,page,*) what_the_page_needs ;; esac
 own_sources
 step "page" "the binary that is measured is the one that users get" scripts/page.sh build || exit 1
 step "release binary" "with the page inside" scripts/release.sh binary || exit 1
 step "bench" "the programs that measure, and the opponents" \
   cargo build --release --locked -p freshet-tests --features bench --bin freshet-bench || exit 1
 
-ARGUMENTS=()
+ARGUMENTS=(--freshet target/release/freshet --uplot "$UPLOT")
 if [ -n "${PART:-}" ]; then ARGUMENTS+=(--part "$PART"); fi
 if [ -n "${QUICK:-}" ]; then ARGUMENTS+=(--quick); fi
 mkdir -p target/bench

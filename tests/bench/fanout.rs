@@ -6,15 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::load::{Figures, Load};
-use crate::report::{Section, Table, median, ratio};
+use crate::report::{Section, Table, median, milliseconds, percent, ratio, thousands};
+use crate::rounds::{in_turn, too_few, undisturbed};
 use crate::server::Program;
 use crate::{Bench, MOST_HZ, PAYLOAD};
 
 const READERS: [usize; 4] = [1, 100, 500, 2000];
 const PROGRAMS: [Program; 3] = [Program::Freshet, Program::Floor, Program::Plain];
 const LOADS: [&str; 2] = ["half", "full"];
-/// Times that a measurement is repeated when others disturbed it.
-const TRIES: usize = 4;
 
 /// Half a core and a full one, at every number of readers.
 pub fn run(bench: &Bench) -> Result<Section, String> {
@@ -43,14 +42,10 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
         let mut round = 0;
         while rounds.iter().any(|whole| whole.len() < bench.rounds) {
             if round == 2 * bench.rounds {
-                return Err(format!(
-                    "{readers} readers: too few rounds went undisturbed; leave the machine alone and measure again"
-                ));
+                return Err(too_few(&format!("{readers} readers")));
             }
-            // Each program is first, second and last in turn.
             let mut results = [[None; 2]; 3];
-            for turn in 0..PROGRAMS.len() {
-                let index = (round + turn) % PROGRAMS.len();
+            for index in in_turn(round, PROGRAMS.len()) {
                 results[index] = measure(bench, &mut section, PROGRAMS[index], readers, rate_hz, round)?;
             }
             for (load, whole) in rounds.iter_mut().enumerate() {
@@ -70,7 +65,8 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
          core, the same for all three; *full* is {MOST_HZ:.0} events a second, the most that the workload produces, and \
          without a pause for the floor. *Floor* is one thread that calls `send()` once a delivery with the bytes of a message of \
          Freshet's that holds one event, and does nothing else. *Plain* is the way most would write it: axum's WebSocket, tokio's \
-         broadcast channel, and serde_json in every connection. *Missed* are events that fell out of what a server holds before \
+         broadcast channel, and serde_json in every connection, all with their defaults; a profile of it says that half of its time goes \
+         into clearing the 128 KiB that axum's WebSocket sets aside for reading, each time a connection is polled. *Missed* are events that fell out of what a server holds before \
          a reader took them: Freshet tells its readers, the plain way does not. Latency runs from when an event was due to the end \
          of the read that brought it; where the readers' core is near 100 %, they set the pace, not the server."
     ));
@@ -89,16 +85,10 @@ fn measure(
     let mut load = Load::start(bench, program, readers)?;
     let mut results = [None; 2];
     for (result, (name, rate_hz)) in results.iter_mut().zip(LOADS.iter().zip([Some(rate_hz), None])) {
-        for _ in 0..TRIES {
-            let figures = load.measure(rate_hz, bench.warm, bench.window)?;
-            let kept = bench.keeps(figures.stolen, figures.others);
-            let what = json!({"readers": readers, "load": name, "program": program.name(), "round": round});
-            section.result(what, figures, kept)?;
-            if kept {
-                *result = Some(figures);
-                break;
-            }
-        }
+        let what = json!({"readers": readers, "load": name, "program": program.name(), "round": round});
+        *result = undisturbed(bench, section, &what, || {
+            load.measure(rate_hz, bench.warm, bench.window)
+        })?;
     }
     Ok(results)
 }
@@ -133,7 +123,7 @@ fn rows(section: &mut Section, table: &mut Table, readers: usize, load: &str, ro
                 },
                 |rate| format!("{rate:.0}"),
             ),
-            format!("{:.0} %", of(|f| f.server_share) * 100.0),
+            percent(of(|f| f.server_share)),
             thousands(of(|f| f.deliveries_per_s)),
             thousands(of(|f| f.deliveries_per_cpu_s)),
             against(1),
@@ -148,7 +138,7 @@ fn rows(section: &mut Section, table: &mut Table, readers: usize, load: &str, ro
                         |f| (f.told + f.skipped) as f64 / (f.deliveries_per_s * f.wall_s + (f.told + f.skipped) as f64)
                     )
             ),
-            format!("{:.0} %", of(|f| f.readers_share) * 100.0),
+            percent(of(|f| f.readers_share)),
         ]);
     }
     if readers == 500 {
@@ -214,20 +204,4 @@ fn capture(bench: &Bench) -> Result<(), String> {
         ));
     }
     fs::write(bench.message(), message).map_err(|error| error.to_string())
-}
-
-fn thousands(number: f64) -> String {
-    if number >= 1e6 {
-        format!("{:.2} M", number / 1e6)
-    } else {
-        format!("{:.0} k", number / 1e3)
-    }
-}
-
-fn milliseconds(us: f64) -> String {
-    if us >= 10_000.0 {
-        format!("{:.0} ms", us / 1e3)
-    } else {
-        format!("{:.2} ms", us / 1e3)
-    }
 }

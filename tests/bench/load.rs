@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::Bench;
-use crate::machine::{Stretch, resident};
+use crate::machine::{Disturbance, Stretch, most_resident, resident};
 use crate::readers::{Counts, Readers};
+use crate::rounds::Measured;
 use crate::server::{Program, Said, Server};
 
 /// How long a server may take to hand over what it holds when no more is produced.
@@ -33,8 +34,16 @@ pub struct Figures {
     pub skipped: u64,
     /// Resident memory of the server at the end, in bytes.
     pub resident: u64,
-    pub stolen: f64,
-    pub others: f64,
+    /// The most that it was since the server started.
+    pub most_resident: u64,
+    #[serde(flatten)]
+    pub disturbance: Disturbance,
+}
+
+impl Measured for Figures {
+    fn disturbance(&self) -> Disturbance {
+        self.disturbance
+    }
 }
 
 /// A server and those who read from it.
@@ -42,6 +51,8 @@ pub struct Figures {
 pub struct Load {
     pub server: Server,
     pub readers: Readers,
+    /// Others read from the server, too: what it says it delivered is not only to these readers.
+    pub strangers: bool,
     bench: Bench,
     base: Said,
     counted: Counts,
@@ -52,22 +63,25 @@ impl Load {
     pub fn start(bench: &Bench, program: Program, readers: usize) -> Result<Self, String> {
         let message = bench.message();
         let server = match program {
-            Program::Freshet => Server::freshet(&bench.freshet, &bench.folder, bench.cores),
-            Program::Floor => Server::opponent(
-                program,
-                &[&readers.to_string(), &message.to_string_lossy()],
-                bench.cores,
-            ),
-            Program::Plain => Server::opponent(program, &[], bench.cores),
+            Program::Freshet => Server::freshet(bench, &[]),
+            Program::Floor => Server::opponent(bench, program, &[&readers.to_string(), &message.to_string_lossy()]),
+            Program::Plain | Program::Hello => Server::opponent(bench, program, &[]),
         }?;
+        Self::over(bench, server, readers)
+    }
+
+    /// Connects readers to a server that runs.
+    pub fn over(bench: &Bench, server: Server, readers: usize) -> Result<Self, String> {
         let mut load = Self {
             server,
             readers: Readers::new(bench.spin)?,
+            strangers: false,
             bench: bench.clone(),
             base: Said::default(),
             counted: Counts::default(),
         };
-        load.readers.connect(load.server.port, readers, program.speech())?;
+        load.readers
+            .connect(load.server.port, readers, load.server.program.speech())?;
         load.base = load.server.said()?;
         load.counted = load.readers.counts();
         Ok(load)
@@ -89,7 +103,9 @@ impl Load {
         self.readers.run(window)?;
         let spent = stretch.end().map_err(|error| error.to_string())?;
         let after = self.readers.counts();
-        let resident = resident(self.server.process()).map_err(|error| error.to_string())?;
+        let failed = |error: std::io::Error| error.to_string();
+        let resident = resident(self.server.process()).map_err(failed)?;
+        let most_resident = most_resident(self.server.process()).map_err(failed)?;
         let (p50_us, p99_us) = (self.readers.latency(0.5), self.readers.latency(0.99));
         self.server.set_rate(0.0)?;
         self.settle()?;
@@ -110,8 +126,8 @@ impl Load {
             told: after.told - before.told,
             skipped: after.skipped - before.skipped,
             resident,
-            stolen: spent.disturbance.stolen,
-            others: spent.disturbance.others,
+            most_resident,
+            disturbance: spent.disturbance,
         })
     }
 
@@ -125,9 +141,10 @@ impl Load {
             let (delivered, told) = (counts.events - self.counted.events, counts.told - self.counted.told);
             let skipped = counts.skipped - self.counted.skipped;
             let expected = (said.produced - self.base.produced) * self.readers.len() as u64;
+            let same =
+                delivered == said.delivered - self.base.delivered && told + skipped == said.missed - self.base.missed;
             let agrees = delivered + told + skipped == expected
-                && delivered == said.delivered - self.base.delivered
-                && told + skipped == said.missed - self.base.missed
+                && (same || self.strangers)
                 // Only the plain way passes over what it could not send without a word.
                 && (skipped == 0 || self.server.program == Program::Plain);
             if agrees {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
+use serde::Serialize;
 
 /// Linux reports /proc/stat in hundredths of a second, whatever its timer does (`USER_HZ`).
 const TICK_US: f64 = 10_000.0;
@@ -31,16 +32,18 @@ impl Cores {
     }
 }
 
-/// Keeps the calling thread, and what it starts from now on, on one core.
-pub fn pin(core: usize) -> io::Result<()> {
+/// Keeps the calling thread, and what it starts from now on, on these cores.
+pub fn pin(cores: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(core)?;
+    for &core in cores {
+        set.set(core)?;
+    }
     Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// Starts a process that never leaves the core: it inherits the affinity of the thread that starts it.
 pub fn spawn_on(core: usize, mut command: Command) -> io::Result<Child> {
-    let started = std::thread::spawn(move || pin(core).and_then(|()| command.spawn())).join();
+    let started = std::thread::spawn(move || pin(&[core]).and_then(|()| command.spawn())).join();
     started.unwrap_or_else(|_| Err(io::Error::other("the thread that starts the server panicked")))
 }
 
@@ -64,16 +67,36 @@ pub fn pid(process: u32) -> Pid {
 
 /// Resident memory of a process, in bytes.
 pub fn resident(process: u32) -> io::Result<u64> {
+    memory(process, "VmRSS:")
+}
+
+/// The most that was ever resident of it, in bytes.
+pub fn most_resident(process: u32) -> io::Result<u64> {
+    memory(process, "VmHWM:")
+}
+
+fn memory(process: u32, name: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let kilobytes = status.lines().find_map(|line| {
-        line.strip_prefix("VmRSS:")?
-            .trim()
-            .strip_suffix("kB")?
-            .trim()
+        let value = line.strip_prefix(name)?.trim().strip_suffix("kB")?;
+        value.trim().parse::<u64>().ok()
+    });
+    Ok(kilobytes.ok_or_else(|| io::Error::other(format!("no {name}")))? * 1024)
+}
+
+/// What the kernel holds in the buffers of all TCP sockets, at both ends, in bytes (proc(5), `sockstat`).
+pub fn socket_buffers() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/net/sockstat")?;
+    let tcp = text.lines().find_map(|line| line.strip_prefix("TCP:"));
+    let pages = tcp.and_then(|line| {
+        line.split_once(" mem ")?
+            .1
+            .split_whitespace()
+            .next()?
             .parse::<u64>()
             .ok()
     });
-    Ok(kilobytes.ok_or_else(|| io::Error::other("no VmRSS"))? * 1024)
+    Ok(pages.ok_or_else(|| io::Error::other("no memory of TCP"))? * 4096)
 }
 
 /// What a core did until now, in microseconds.
@@ -105,7 +128,7 @@ impl CoreTimes {
 }
 
 /// What disturbed a measurement, as shares of its time.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Disturbance {
     /// Taken by the host from either core.
     pub stolen: f64,

@@ -4,24 +4,31 @@
 #![expect(clippy::print_stdout, reason = "the results are its output")]
 
 mod count;
+mod document;
 mod fanout;
 mod frame;
 mod load;
 mod machine;
+mod memory;
 mod opponent;
+mod page;
+mod poll;
 mod readers;
 mod report;
+mod requests;
+mod rounds;
 mod server;
+mod stuck;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::load::Load;
-use crate::machine::Cores;
+use crate::machine::{Cores, Disturbance};
 use crate::report::Section;
 use crate::server::Program;
 
@@ -30,10 +37,10 @@ pub const PAYLOAD: usize = 128;
 /// The most that the workload generates, in events a second.
 pub const MOST_HZ: f64 = 10_000.0;
 /// Shares of a measurement's time beyond which it is thrown away: taken by the host, used by others.
-const MOST_STOLEN: f64 = 0.01;
-const MOST_OTHERS: f64 = 0.05;
+pub const MOST_STOLEN: f64 = 0.01;
+pub const MOST_OTHERS: f64 = 0.05;
 /// In the order in which they stand in the document.
-pub const PARTS: [&str; 1] = ["fanout"];
+pub const PARTS: [&str; 5] = ["fanout", "stuck", "poll", "memory", "page"];
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -51,6 +58,8 @@ enum Action {
     Floor { readers: usize, message: PathBuf },
     /// Be the opponent that is written the plain way.
     Plain,
+    /// Be axum's hello world.
+    Hello,
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +100,9 @@ struct Hold {
 struct Place {
     #[arg(long, default_value = "target/release/freshet")]
     freshet: PathBuf,
+    /// The package uPlot, unpacked.
+    #[arg(long, default_value = "target/bench/uplot")]
+    uplot: PathBuf,
     /// For raw results and logs.
     #[arg(long, default_value = "target/bench")]
     folder: PathBuf,
@@ -104,6 +116,7 @@ struct Place {
 pub struct Bench {
     pub cores: Cores,
     pub freshet: PathBuf,
+    pub uplot: PathBuf,
     pub folder: PathBuf,
     pub rounds: usize,
     pub readers: Option<Vec<usize>>,
@@ -114,15 +127,16 @@ pub struct Bench {
 }
 
 impl Bench {
-    fn new(place: &Place) -> Result<Self, String> {
+    fn new(place: &Place, folder: PathBuf) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
         let cores = Cores::find()?;
-        machine::pin(cores.readers).map_err(failed)?;
-        fs::create_dir_all(&place.folder).map_err(failed)?;
+        machine::pin(&[cores.readers]).map_err(failed)?;
+        fs::create_dir_all(&folder).map_err(failed)?;
         Ok(Self {
             cores,
             freshet: place.freshet.clone(),
-            folder: place.folder.clone(),
+            uplot: place.uplot.clone(),
+            folder,
             rounds: 5,
             readers: None,
             warm: Duration::from_millis(500),
@@ -138,8 +152,8 @@ impl Bench {
     }
 
     /// Whether a measurement that others disturbed so much counts.
-    pub fn keeps(&self, stolen: f64, others: f64) -> bool {
-        self.keep_all || stolen <= MOST_STOLEN && others <= MOST_OTHERS
+    pub fn keeps(&self, disturbance: Disturbance) -> bool {
+        self.keep_all || disturbance.stolen <= MOST_STOLEN && disturbance.others <= MOST_OTHERS
     }
 }
 
@@ -149,6 +163,7 @@ fn main() -> ExitCode {
         Action::Hold(hold) => hold_load(&hold),
         Action::Floor { readers, message } => opponent::floor::run(&message, readers),
         Action::Plain => opponent::plain::run().map_err(|error| error.to_string()),
+        Action::Hello => opponent::hello::run().map_err(|error| error.to_string()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -169,63 +184,37 @@ fn measure(run: &Run) -> Result<(), String> {
     if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(part)) {
         return Err(format!("there is no part {unknown:?}; there are {}", PARTS.join(", ")));
     }
-    let mut bench = Bench::new(&run.place)?;
+    // What only shows that it works must not take the place of results.
+    let folder = run.place.folder.join(if run.quick { "quick" } else { "" });
+    let mut bench = Bench::new(&run.place, folder)?;
     bench.rounds = run.rounds.unwrap_or(if run.quick { 1 } else { 5 });
     bench.readers.clone_from(&run.readers);
     bench.keep_all = run.quick;
     if run.quick {
         (bench.warm, bench.window) = (bench.warm / 2, bench.window / 2);
     }
-    let mut texts = Vec::new();
     for part in parts {
         let started = Instant::now();
         let section: Section = match part {
             "fanout" => fanout::run(&bench)?,
+            "stuck" => stuck::run(&bench)?,
+            "poll" => poll::run(&bench)?,
+            "memory" => memory::run(&bench)?,
+            "page" => page::run(&bench)?,
             part => return Err(format!("there is no part {part:?}")),
         };
-        let taken = format!(
-            "Taken {} at {}, in {} s.",
-            date(),
-            commit(),
-            started.elapsed().as_secs()
-        );
-        texts.push((section.part, section.markdown(&taken)));
-    }
-    for (_, text) in &texts {
+        let text = section.markdown(&document::taken(started.elapsed()));
         println!("{text}");
+        // After each part, so that one that fails costs no other.
+        if !run.quick {
+            document::write(&run.document, &bench, section.part, &text).map_err(failed)?;
+        }
     }
-    if run.quick {
-        return Ok(());
-    }
-    report::write_document(&run.document, &preface(&bench), &texts).map_err(failed)
-}
-
-fn preface(bench: &Bench) -> String {
-    let machine = machine::describe();
-    format!(
-        "# Benchmarks\n\n\
-         Written by `make bench`. `PART={part} make bench` takes one part anew and leaves the others as they are; raw\n\
-         results stay in `target/bench`, one JSON object a line.\n\n\
-         **Machine.** {machine}. The server that is measured has core {server} for itself, its readers have core {readers}.\n\n\
-         **Method.** Freshet is the release binary as a user starts it, with its own telemetry running. What it is held\n\
-         against runs in the same round, each program first, second and last in turn; figures are medians over {rounds} rounds,\n\
-         and a ratio is the median of the ratios within the rounds, with the least and the most in brackets. CPU time is the\n\
-         kernel's CPU clock of the server's process. A measurement is thrown away and repeated when the host stole more than\n\
-         {stolen:.0} % of either core's time or other processes used more than {others:.0} % of the server's core. After each\n\
-         measurement the readers' counts are held against the server's: delivered, and told as missed, must be every event\n\
-         that was produced, or the bench fails. Readers never sleep, so the server does not pay for waking them, as it would\n\
-         not for readers on other machines.",
-        part = PARTS[0],
-        server = bench.cores.server,
-        readers = bench.cores.readers,
-        rounds = bench.rounds,
-        stolen = MOST_STOLEN * 100.0,
-        others = MOST_OTHERS * 100.0,
-    )
+    Ok(())
 }
 
 fn hold_load(hold: &Hold) -> Result<(), String> {
-    let bench = Bench::new(&hold.place)?;
+    let bench = Bench::new(&hold.place, hold.place.folder.clone())?;
     let mut load = Load::start(&bench, hold.program, hold.readers)?;
     println!("process {}", load.server.process());
     let figures = load.measure(hold.rate, bench.warm, Duration::from_secs(hold.seconds))?;
@@ -234,17 +223,4 @@ fn hold_load(hold: &Hold) -> Result<(), String> {
         serde_json::to_string_pretty(&figures).map_err(|error| error.to_string())?
     );
     Ok(())
-}
-
-fn date() -> String {
-    said(Command::new("date").args(["-u", "+%Y-%m-%d"]))
-}
-
-fn commit() -> String {
-    said(Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=10"]))
-}
-
-fn said(command: &mut Command) -> String {
-    let output = command.output().map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&output).trim().to_owned()
 }

@@ -2,6 +2,7 @@
 //! and `said` on its standard input, and ends when that does.
 
 pub mod floor;
+pub mod hello;
 pub mod plain;
 
 use std::io::{BufRead, Write, stdin, stdout};

@@ -286,7 +286,7 @@ impl Tally {
 }
 
 /// A connection past its handshake, and what came after it already.
-fn open(port: u16, index: usize, speech: Speech) -> Result<(TcpStream, Vec<u8>), String> {
+pub fn open(port: u16, index: usize, speech: Speech) -> Result<(TcpStream, Vec<u8>), String> {
     let failed = |error: std::io::Error| error.to_string();
     let mut socket = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
     socket.set_nodelay(true).map_err(failed)?;

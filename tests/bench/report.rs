@@ -1,6 +1,6 @@
 //! Results: a JSON line for each measurement, and a section of the document for each part.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ impl Section {
     }
 
     /// Books one measurement: what was measured, and the figures.
-    pub fn result(&mut self, what: Value, figures: impl Serialize, kept: bool) -> Result<(), String> {
+    pub fn result(&mut self, what: &Value, figures: impl Serialize, kept: bool) -> Result<(), String> {
         let line = json!({"part": self.part, "what": what, "kept": kept, "figures": figures});
         let thrown_away = if kept { "" } else { " (thrown away: disturbed)" };
         eprintln!("{}: {what}{thrown_away}", self.part);
@@ -140,32 +140,6 @@ impl Table {
     }
 }
 
-/// Replaces the part's section in the document, or adds it; what stands before the first section is given anew.
-pub fn write_document(path: &Path, preface: &str, sections: &[(&str, String)]) -> std::io::Result<()> {
-    let old = fs::read_to_string(path).unwrap_or_default();
-    let mut parts: Vec<(String, String)> = Vec::new();
-    for piece in old.split("<!-- part: ").skip(1) {
-        if let Some((name, text)) = piece.split_once(" -->\n") {
-            parts.push((name.to_owned(), text.trim().to_owned()));
-        }
-    }
-    for (name, text) in sections {
-        match parts.iter_mut().find(|(known, _)| known == name) {
-            Some(part) => part.1 = text.trim().to_owned(),
-            None => parts.push(((*name).to_owned(), text.trim().to_owned())),
-        }
-    }
-    parts.sort_by_key(|(name, _)| crate::PARTS.iter().position(|part| part == name));
-    let mut text = format!("{}\n", preface.trim());
-    for (name, part) in parts {
-        text += &format!("\n<!-- part: {name} -->\n{part}\n");
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    fs::write(path, text)
-}
-
 /// The middle one; of an even number, between the two in the middle. NaN of none.
 pub fn median(figures: impl IntoIterator<Item = f64>) -> f64 {
     let mut figures: Vec<f64> = figures.into_iter().collect();
@@ -183,6 +157,33 @@ pub fn ratio(ratios: impl IntoIterator<Item = f64>) -> String {
     let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
     let most = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("**{:.2}** ({least:.2} to {most:.2})", median(ratios))
+}
+
+pub fn thousands(number: f64) -> String {
+    if number >= 1e6 {
+        format!("{:.2} M", number / 1e6)
+    } else if number >= 1e4 {
+        format!("{:.0} k", number / 1e3)
+    } else {
+        format!("{:.2} k", number / 1e3)
+    }
+}
+
+pub fn milliseconds(us: f64) -> String {
+    if us >= 10_000.0 {
+        format!("{:.0} ms", us / 1e3)
+    } else {
+        format!("{:.2} ms", us / 1e3)
+    }
+}
+
+pub fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// Of memory, in millions of bytes.
+pub fn megabytes(bytes: f64) -> String {
+    format!("{:.1} MB", bytes / 1e6)
 }
 
 #[cfg(test)]

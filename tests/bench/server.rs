@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,12 +10,15 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
-use crate::machine::{Cores, CpuClock, pid, spawn_on};
+use crate::Bench;
+use crate::machine::{CpuClock, pid, spawn_on};
 use crate::readers::Speech;
 
 const START: Duration = Duration::from_secs(10);
 /// A server whose core is full answers late.
 const ANSWER: Duration = Duration::from_secs(30);
+/// More than the 4 MiB hold that a topic has in memory, at some 300 bytes an event.
+const WINDOW_EVENTS: u64 = 16_000;
 
 /// Who serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +28,8 @@ pub enum Program {
     Floor,
     /// axum's WebSocket, tokio's broadcast channel, every connection serialises for itself.
     Plain,
+    /// axum's first example, for requests.
+    Hello,
 }
 
 impl Program {
@@ -34,6 +38,7 @@ impl Program {
             Self::Freshet => "freshet",
             Self::Floor => "floor",
             Self::Plain => "plain",
+            Self::Hello => "hello",
         }
     }
 
@@ -41,7 +46,7 @@ impl Program {
         match self {
             Self::Freshet => Speech::Subscribe(r#"{"type":"subscribe","from":["workload@latest"]}"#),
             Self::Floor => Speech::Bare,
-            Self::Plain => Speech::WebSocket,
+            Self::Plain | Self::Hello => Speech::WebSocket,
         }
     }
 }
@@ -68,7 +73,8 @@ pub struct Server {
 
 impl Server {
     /// `target/release/freshet` as a user starts it, with a data folder of its own.
-    pub fn freshet(binary: &Path, folder: &Path, cores: Cores) -> Result<Self, String> {
+    pub fn freshet(bench: &Bench, arguments: &[&str]) -> Result<Self, String> {
+        let (binary, folder) = (&bench.freshet, &bench.folder);
         let failed = |error: io::Error| format!("{}: {error}", binary.display());
         let data = folder.join("data");
         fs::create_dir_all(&data).map_err(failed)?;
@@ -76,11 +82,12 @@ impl Server {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(&data)
+            .args(arguments)
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = spawn_on(cores.server, command).map_err(failed)?;
+        let mut child = spawn_on(bench.cores.server, command).map_err(failed)?;
         let log = child.stderr.take().ok_or("no log")?;
         let mut lines = BufReader::new(log);
         let mut copy = File::create(folder.join("freshet.log")).map_err(failed)?;
@@ -109,7 +116,7 @@ impl Server {
     }
 
     /// This program itself, as an opponent.
-    pub fn opponent(program: Program, arguments: &[&str], cores: Cores) -> Result<Self, String> {
+    pub fn opponent(bench: &Bench, program: Program, arguments: &[&str]) -> Result<Self, String> {
         let failed = |error: io::Error| format!("{}: {error}", program.name());
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command
@@ -117,7 +124,7 @@ impl Server {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut child = spawn_on(cores.server, command).map_err(failed)?;
+        let mut child = spawn_on(bench.cores.server, command).map_err(failed)?;
         let to = child.stdin.take().ok_or("no standard input")?;
         let mut from = BufReader::new(child.stdout.take().ok_or("no standard output")?);
         let mut line = String::new();
@@ -142,7 +149,7 @@ impl Server {
             return self.ask(&format!("rate {rate_hz}")).map(|_| ());
         }
         let patch = json!({"workload": {"rate_hz": rate_hz, "payload_bytes": crate::PAYLOAD}}).to_string();
-        self.request("PATCH", "/api/v1/settings", &patch).map(|_| ())
+        self.exchange("PATCH", "/api/v1/settings", &patch).map(|_| ())
     }
 
     pub fn said(&mut self) -> Result<Said, String> {
@@ -161,18 +168,29 @@ impl Server {
                 missed,
             });
         }
-        let metrics = self.request("GET", "/metrics", "")?;
-        let figure = |name: &str| {
-            let value = metrics
+        let [produced, delivered, missed] = self.metrics([
+            r#"freshet_topic_events_total{topic="workload"}"#,
+            r#"freshet_events_delivered_total{lane="stream"}"#,
+            r#"freshet_events_missed_total{lane="stream"}"#,
+        ])?;
+        Ok(Said {
+            produced,
+            delivered,
+            missed,
+        })
+    }
+
+    /// Figures of Freshet's `/metrics`, by their names and labels.
+    pub fn metrics<const N: usize>(&self, names: [&str; N]) -> Result<[u64; N], String> {
+        let (_, text) = self.get("/metrics")?;
+        let mut figures = [0; N];
+        for (figure, name) in figures.iter_mut().zip(names) {
+            let value = text
                 .lines()
                 .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-            value.ok_or_else(|| format!("no {name} in the metrics"))
-        };
-        Ok(Said {
-            produced: figure(r#"freshet_topic_events_total{topic="workload"}"#)?,
-            delivered: figure(r#"freshet_events_delivered_total{lane="stream"}"#)?,
-            missed: figure(r#"freshet_events_missed_total{lane="stream"}"#)?,
-        })
+            *figure = value.ok_or_else(|| format!("no {name} in the metrics"))?;
+        }
+        Ok(figures)
     }
 
     fn ask(&mut self, question: &str) -> Result<String, String> {
@@ -185,7 +203,8 @@ impl Server {
         }
     }
 
-    fn request(&self, method: &str, path: &str, body: &str) -> Result<String, String> {
+    /// The answer, with its head, to one request on a connection of its own.
+    fn exchange(&self, method: &str, path: &str, body: &str) -> Result<(String, String), String> {
         let exchange = || -> io::Result<String> {
             let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
             socket.set_read_timeout(Some(ANSWER))?;
@@ -201,9 +220,27 @@ impl Server {
         };
         let answer = exchange().map_err(|error| format!("{method} {path}: {error}"))?;
         match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok((head.to_owned(), body.to_owned())),
             _ => Err(format!("{method} {path}: {answer}")),
         }
+    }
+
+    /// The head and the body of what is there.
+    pub fn get(&self, path: &str) -> Result<(String, String), String> {
+        self.exchange("GET", path, "")
+    }
+
+    /// Has the workload append events until its topic holds as many as fit into memory.
+    pub fn fill(&mut self) -> Result<(), String> {
+        self.set_rate(crate::MOST_HZ)?;
+        let until = Instant::now() + ANSWER;
+        while self.said()?.produced < WINDOW_EVENTS {
+            if Instant::now() > until {
+                return Err("the workload did not fill its topic".to_owned());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.set_rate(0.0)
     }
 }
 
