@@ -10,6 +10,8 @@ scripts/setup.sh page check
 own_sources
 check "formatting" "one style; cargo fmt puts these files right" cargo fmt --all --check -- --files-with-diff
 check "lints" "clippy on all that runs on this machine" cargo clippy --locked --workspace --all-targets -- -D warnings
+check "lints of the bench" "clippy on what make bench runs" \
+  cargo clippy --locked -p freshet-tests --features bench --bin freshet-bench -- -D warnings
 check "lints of the page" "clippy on what runs in the browser" \
   scripts/wasm.sh cargo clippy --locked -p freshet-frontend --target wasm32-unknown-unknown -- -D warnings
 if [ ! -e frontend/dist/index.html ] && in_ci; then

@@ -1,9 +1,10 @@
-//! What Freshet is measured against. Each runs as a process of its own: it says where it listens, takes `rate N`
+//! What Freshet is measured against. Each server runs as a process of its own: it says where it listens, takes `rate N`
 //! and `said` on its standard input, and ends when that does.
 
 pub mod floor;
 pub mod hello;
 pub mod plain;
+pub mod uplot;
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

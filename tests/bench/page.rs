@@ -1,15 +1,9 @@
 //! The page's frame work beside uPlot's, in one browser.
 
-use std::fs;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::Html;
-use axum::routing::get;
 use freshet_tests::browser::Browser;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::Bench;
 use crate::machine::{Disturbance, Stretch, pin};
+use crate::opponent::uplot;
 use crate::report::{Section, Table, median, ratio};
 use crate::rounds::{Measured, too_few};
 use crate::server::Server;
@@ -29,7 +24,6 @@ const READY: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_secs(10);
 const SIZE: [u32; 2] = [1280, 900];
 const NAMES: [&str; 2] = ["Freshet's page", "uPlot"];
-const HTML: &str = include_str!("uplot.html");
 
 /// Of one page.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -78,11 +72,11 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
         .map_err(|error| error.to_string())?;
     let rounds = runtime.block_on(measure(bench, &mut section));
     pin(&[bench.cores.readers]).map_err(|error| error.to_string())?;
-    report(&mut section, &rounds?, &version(&bench.uplot)?);
+    report(&mut section, &rounds?, &uplot::version(&bench.uplot)?);
     Ok(section)
 }
 
-fn report(section: &mut Section, rounds: &[Both], uplot: &str) {
+fn report(section: &mut Section, rounds: &[Both], version: &str) {
     let mut table = Table::new(&[
         "page",
         "frames/s",
@@ -122,11 +116,10 @@ fn report(section: &mut Section, rounds: &[Both], uplot: &str) {
          thread's tasks, drawing among them; of its scripts, WebAssembly among them; and of the page's whole process. \
          *Freshet's page* is all of it, as a user has it after {HISTORY_S} s: it polls and streams the same topic, takes every event \
          twice, keeps the newest arrivals of each lane and the percentiles of each second, and draws the race on every frame, the \
-         other pictures and figures when they change. *uPlot* {} is one chart of one series, as large as the race, of the stream's \
+         other pictures and figures when they change. *uPlot* {version} is one chart of one series, as large as the race, of the stream's \
          newest {POINTS} latencies; its page takes every event once, from the same server, appends it to arrays that are ready for \
          uPlot, and calls `setData` on every frame. So uPlot has less to show and less to take in; what is compared is what a \
-         frame costs while everything that came stays in the picture.",
-        uplot
+         frame costs while everything that came stays in the picture."
     ));
 }
 
@@ -220,7 +213,7 @@ async fn measure(bench: &Bench, section: &mut Section) -> Result<Vec<Both>, Stri
     let failed = |error: std::io::Error| error.to_string();
     let listener = TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
     let opponent = listener.local_addr().map_err(failed)?;
-    tokio::spawn(axum::serve(listener, files(&bench.uplot)?).into_future());
+    tokio::spawn(axum::serve(listener, uplot::files(&bench.uplot)?).into_future());
     let mut server = Server::freshet(bench, &["--allow-origin", &format!("http://{opponent}")])?;
     let mut pages = Pages::open(SocketAddr::from(([127, 0, 0, 1], server.port)), opponent).await;
     server.set_rate(RATE_HZ)?;
@@ -268,28 +261,4 @@ impl Figures {
             process_ms: (after.process_s - before.process_s) * 1e3 / frames,
         }
     }
-}
-
-/// The opponent's page, and uPlot as its package brings it.
-fn files(uplot: &Path) -> Result<Router, String> {
-    let mut router = Router::new().route("/", get(|| async { Html(HTML) }));
-    for (name, kind) in [("uPlot.iife.min.js", "text/javascript"), ("uPlot.min.css", "text/css")] {
-        let path = uplot.join("dist").join(name);
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        router = router.route(
-            &format!("/{name}"),
-            get(move || async move { ([(CONTENT_TYPE, kind)], text) }),
-        );
-    }
-    Ok(router)
-}
-
-fn version(uplot: &Path) -> Result<String, String> {
-    let path = uplot.join("package.json");
-    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let package: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    package["version"]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| format!("{}: no version", path.display()))
 }
