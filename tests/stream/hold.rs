@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshet_tests::follower::Page;
-use freshet_tests::raw::{Raw, TEXT};
+use freshet_tests::raw::{CLOSE, Raw, TEXT};
 use freshet_tests::{Follower, Said, Server, Stream, now_us, until};
 use freshet_wire::ServerMessage;
 use serde_json::json;
@@ -100,7 +100,7 @@ async fn a_reader_that_takes_nothing_is_let_go_and_may_come_back_while_others_go
         read += 1;
         if frame.head == TEXT {
             take(&mut follower, &frame.payload);
-        } else if frame.head == freshet_tests::raw::CLOSE {
+        } else if frame.head == CLOSE {
             assert_eq!(frame.code(), 1013);
             break;
         }
@@ -167,6 +167,50 @@ async fn a_slow_reader_is_not_let_go_but_told_what_it_missed() {
     })
     .await;
     follower.check();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_lags_behind_is_still_heard() {
+    let server = Server::quiet(|_| {}).await;
+    let mut slow = Raw::open_narrow(server.address, 16 << 10)
+        .await
+        .upgrade(server.address, "slow")
+        .await;
+    slow.send_frame(TEXT, br#"{"type":"subscribe","from":["workload@latest"]}"#)
+        .await;
+    until("it to be subscribed", async || {
+        server.topic("workload").await.readers == 1
+    })
+    .await;
+    flood(&server).await;
+    // About 1 MB/s, a quarter of what is on offer: it never catches up.
+    let (begun, mut bytes) = (Instant::now(), 0);
+    let mut read = async |slow: &mut Raw| {
+        let text = slow.text().await;
+        bytes += text.len();
+        tokio::time::sleep_until(begun + Duration::from_secs_f64(bytes as f64 / 1e6)).await;
+        text
+    };
+    while !read(&mut slow).await.starts_with(br#"{"type":"gap","#) {
+        assert!(begun.elapsed() < Duration::from_secs(15), "it never lagged behind");
+    }
+    slow.send_frame(TEXT, br#"{"type":"ping","t0_us":7}"#).await;
+    let asked = Instant::now();
+    while !read(&mut slow).await.starts_with(br#"{"type":"pong","t0_us":7,"#) {
+        // What is on its way to it comes first: some 4 MB that the kernel holds.
+        assert!(asked.elapsed() < Duration::from_secs(10), "its ping is not answered");
+    }
+    slow.send_frame(CLOSE, b"\x03\xe8").await;
+    let asked = Instant::now();
+    loop {
+        let frame = slow.frame().await;
+        if frame.head == CLOSE {
+            break;
+        }
+        bytes += frame.payload.len();
+        tokio::time::sleep_until(begun + Duration::from_secs_f64(bytes as f64 / 1e6)).await;
+        assert!(asked.elapsed() < Duration::from_secs(10), "its goodbye is not answered");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
