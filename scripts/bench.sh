@@ -4,7 +4,6 @@
 #   QUICK=1 make bench       few and short rounds, disturbed ones too, and no document: to see whether it works
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-cd "$FRESHET_ROOT"
 
 [ "$(uname -s)" = Linux ] || die "make bench needs Linux: it pins processes to cores and reads their figures in /proc"
 # A socket at either end for each of 2,000 readers, in processes of their own.

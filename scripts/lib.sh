@@ -5,8 +5,8 @@ set -euo pipefail
 # shellcheck source=scripts/env.sh
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$FRESHET_ROOT"
-LOGS=$FRESHET_CACHE/logs
-mkdir -p "$LOGS"
+LOGS=$FRESHET_ROOT/target/logs
+mkdir -p "$LOGS" "$FRESHET_CACHE"
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
   BOLD=$'\033[1m' DIM=$'\033[2m' RED=$'\033[31m' GREEN=$'\033[32m' PLAIN=$'\033[0m'

@@ -78,25 +78,30 @@ gave_up() {
   tail -n 20 "$3" | sed 's/^/    /' >&2
 }
 
-check_place
-on_exit stop
-trap 'say; exit 130' INT TERM HUP
-scripts/setup.sh page
-own_sources
-step "back end" "compiled for release: latency is what it shows" cargo build --release --locked -p freshet || exit 1
-if ! step "start the back end" "embedded engines, data in $DATA" start_back_end; then
-  gave_up "the back end" "$BACK_END" "$BACK_END_LOG"
-  exit 1
-fi
-step "page" "compiled to WebAssembly, then served by Trunk" start_page || {
-  runs "$BACK_END" || gave_up "the back end" "$BACK_END" "$BACK_END_LOG"
+# In a function, so that bash has read all of it before the first line runs: the file may change while this goes on.
+main() {
+  check_place
+  on_exit stop
+  trap 'say; exit 130' INT TERM HUP
+  scripts/setup.sh page
+  own_sources
+  step "back end" "compiled for release: latency is what it shows" cargo build --release --locked -p freshet || exit 1
+  if ! step "start the back end" "embedded engines, data in $DATA" start_back_end; then
+    gave_up "the back end" "$BACK_END" "$BACK_END_LOG"
+    exit 1
+  fi
+  step "page" "compiled to WebAssembly, then served by Trunk" start_page || {
+    runs "$BACK_END" || gave_up "the back end" "$BACK_END" "$BACK_END_LOG"
+    exit 1
+  }
+  trap 'say; say "stopped"; exit 0' INT TERM HUP
+  say
+  say "${BOLD}Freshet is on http://127.0.0.1:$FRESHET_PAGE_PORT$PLAIN  (ready after $(duration $SECONDS); stop with Ctrl-C)"
+  note "the page is rebuilt when its source changes: reload it then. Logs: $PAGE_LOG $BACK_END_LOG"
+  # the shell's own word on a killed child would come before ours
+  while runs "$BACK_END" && runs "$PAGE"; do sleep 0.5; done 2>/dev/null
+  if ! runs "$BACK_END"; then gave_up "the back end" "$BACK_END" "$BACK_END_LOG"; else gave_up Trunk "$PAGE" "$PAGE_LOG"; fi
   exit 1
 }
-trap 'say; say "stopped"; exit 0' INT TERM HUP
-say
-say "${BOLD}Freshet is on http://127.0.0.1:$FRESHET_PAGE_PORT$PLAIN  (ready after $(duration $SECONDS); stop with Ctrl-C)"
-note "the page is rebuilt when its source changes: reload it then. Logs: $PAGE_LOG $BACK_END_LOG"
-# the shell's own word on a killed child would come before ours
-while runs "$BACK_END" && runs "$PAGE"; do sleep 0.5; done 2>/dev/null
-if ! runs "$BACK_END"; then gave_up "the back end" "$BACK_END" "$BACK_END_LOG"; else gave_up Trunk "$PAGE" "$PAGE_LOG"; fi
-exit 1
+
+main

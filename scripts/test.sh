@@ -98,34 +98,40 @@ must() {
   exit 1
 }
 
-rm -rf "$TEST_LOGS" && mkdir -p "$TEST_LOGS"
-scripts/setup.sh page || { not_run "everything" "set-up is not complete"; summary; exit 1; }
-browser_problem=
-scripts/setup.sh browser || browser_problem="no browser; see above"
-# shellcheck source=scripts/browser.sh
-. scripts/browser.sh
-find_browser || browser_problem=${browser_problem:-$BROWSER_PROBLEM}
+# In a function, so that bash has read all of it before the first line runs: the file may change while this goes on.
+main() {
+  rm -rf "$TEST_LOGS" && mkdir -p "$TEST_LOGS"
+  scripts/setup.sh page || { not_run "everything" "set-up is not complete"; summary; exit 1; }
+  local browser_problem='' programs name
+  scripts/setup.sh browser || browser_problem="no browser; see above"
+  # shellcheck source=scripts/browser.sh
+  . scripts/browser.sh
+  find_browser || browser_problem=${browser_problem:-$BROWSER_PROBLEM}
 
-own_sources
-must "page" "the release binary carries it" scripts/page.sh build
-must "release binary" "what the end-to-end and browser tests start" scripts/release.sh binary
-must "tests" "compiled once for all stages" cargo test "${BUILD[@]}" --no-run
-export FRESHET_BIN=$FRESHET_ROOT/target/release/freshet
+  own_sources
+  must "page" "the release binary carries it" scripts/page.sh build
+  must "release binary" "what the end-to-end and browser tests start" scripts/release.sh binary
+  must "tests" "compiled once for all stages" cargo test "${BUILD[@]}" --no-run
+  export FRESHET_BIN=$FRESHET_ROOT/target/release/freshet
 
-stage "unit" "freshet_wire freshet freshet_frontend" --lib --bins
-stage "documentation" "" --doc
-# Each other program is a stage. Cargo has just listed them: "Executable http/main.rs (…/http-0123456789abcdef)".
-programs=$(sed -n '/ Executable unittests /d; s/^ *Executable .*(.*\/\(.*\)-[0-9a-f]*)$/\1/p' "$LOGS/tests.log" | sort -u)
-for name in $programs; do
-  case $name in
-    browser*)
-      if [ -n "$browser_problem" ]; then
-        not_run "$name" "$browser_problem"
-        continue
-      fi
-      ;;
-  esac
-  stage "end to end" "$name" --test "$name"
-done
-summary
-[ "$FAILED" -eq 0 ]
+  stage "unit" "freshet_wire freshet freshet_frontend" --lib --bins
+  stage "documentation" "" --doc
+  # Each other program is a stage. Cargo has just listed them: "Executable http/main.rs (…/http-0123456789abcdef)".
+  programs=$(sed -n '/ Executable unittests /d; s/^ *Executable .*(.*\/\(.*\)-[0-9a-f]*)$/\1/p' "$LOGS/tests.log" | sort -u)
+  [ -n "$programs" ] || not_run "end to end" "cargo lists no test program"
+  for name in $programs; do
+    case $name in
+      browser*)
+        if [ -n "$browser_problem" ]; then
+          not_run "$name" "$browser_problem"
+          continue
+        fi
+        ;;
+    esac
+    stage "end to end" "$name" --test "$name"
+  done
+  summary
+  [ "$FAILED" -eq 0 ]
+}
+
+main
