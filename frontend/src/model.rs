@@ -213,8 +213,8 @@ impl Handle {
         page_us + self.model().offset().map_or(0.0, |offset| offset.offset_us)
     }
 
-    /// Gives a batch to its lane; received at that moment of the page's clock. How many events were applied.
-    pub(crate) fn ingest(&self, id: LaneId, batch: Batch<'_>, received_page_us: f64) -> u32 {
+    /// Gives a batch to its lane; received at that moment of the page's clock.
+    pub(crate) fn ingest(&self, id: LaneId, batch: Batch<'_>, received_page_us: f64) {
         let received_us = self.server_us(received_page_us);
         let applied_us = self.now_us();
         self.update(|model| {
@@ -235,8 +235,8 @@ impl Handle {
                     hidden: *hidden,
                     host,
                 },
-            )
-        })
+            );
+        });
     }
 
     /// Takes in what a clock probe told.
