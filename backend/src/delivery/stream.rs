@@ -9,7 +9,6 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -17,10 +16,10 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use freshet_wire::{ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, ServerMessage, StreamProblem};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::frames::{Places, Shared};
-use super::websocket::{CloseCode, Incoming, Socket, encode_text, handshake};
+use super::websocket::{CloseCode, Incoming, Socket, Turn, encode_text, handshake};
 use super::{Service, guard, query};
 use crate::connection::{Connection, Metered};
 use crate::encode;
@@ -38,8 +37,6 @@ const MESSAGE: Budget = Budget {
 const MOST_MISTAKES: u32 = 32;
 /// After so many messages a client is heard before it is sent the next.
 const HEAR_EVERY: u64 = 16;
-/// How often a reader that takes nothing is looked at.
-const STUCK_LOOK: Duration = Duration::from_secs(1);
 
 /// The handshake; the connection goes on as a stream.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "deliveries",
@@ -134,38 +131,65 @@ impl Session {
     }
 
     async fn serve(&mut self, proxied: bool) -> Result<Infallible, End> {
-        self.say(&ServerMessage::Hello(self.hello(proxied))).await?;
+        self.say(&ServerMessage::Hello(self.hello(proxied)))?;
         let limits = &self.service.config.limits;
-        let (heartbeat, silence) = (limits.heartbeat, limits.silence);
-        let mut beat = interval(heartbeat / 2);
+        let mut beat = interval((limits.heartbeat / 2).min(limits.stuck / 4));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard, mut said) = (Instant::now(), 0);
+        let mut signs = Signs::new(Instant::now());
         loop {
+            // In this order: a reader is woken for events a thousand times as often as for a message. But now and
+            // then the client is heard first, or a busy topic would keep it waiting for ever.
+            let events_first = !self.said.is_multiple_of(HEAR_EVERY);
             tokio::select! {
-                // In this order: a reader is woken for events a thousand times as often as for a message. But
-                // now and then the client is heard first, or a busy topic would keep it waiting for ever.
                 biased;
-                () = self.watch.changed(), if !self.said.is_multiple_of(HEAR_EVERY) => self.deliver().await?,
-                incoming = self.socket.next() => {
-                    heard = Instant::now();
-                    self.take(incoming).await?;
-                    // A pong may wait.
-                    self.flush().await?;
-                }
-                () = self.watch.changed() => self.deliver().await?,
-                _ = beat.tick() => {
-                    if heard.elapsed() > silence {
-                        return Err(End::Close(CloseCode::Policy, "no sign of life"));
+                () = self.watch.changed(), if events_first => self.deliver()?,
+                turn = self.socket.turn() => match turn {
+                    Turn::Said(incoming) => {
+                        signs.heard = Instant::now();
+                        self.take(incoming)?;
                     }
-                    // Nothing was said since the last tick, so the reader cannot tell that all is well; or nothing
-                    // was heard for long, as from a client that only listens: its pong is its sign of life.
-                    if said == self.said || heard.elapsed() > silence / 3 {
-                        self.socket.ping()?;
-                    }
-                    said = self.said;
-                }
+                    // What came meanwhile was left where it is.
+                    Turn::Flushed => self.watch.wake(),
+                },
+                () = self.watch.changed() => self.deliver()?,
+                _ = beat.tick() => self.look(&mut signs, Instant::now())?,
             }
         }
+    }
+
+    /// Now and then: is the client there, and does it take what it is sent?
+    fn look(&mut self, signs: &mut Signs, now: Instant) -> Result<(), End> {
+        let limits = &self.service.config.limits;
+        let waiting = self.socket.pending_bytes();
+        if waiting == 0 || waiting != signs.waiting || self.said != signs.said {
+            // Slow is not stuck, and who takes bytes lives.
+            signs.taken = now;
+            if waiting > 0 {
+                signs.heard = now;
+            }
+        }
+        if self.said != signs.said {
+            signs.sent = now;
+        }
+        (signs.waiting, signs.said) = (waiting, self.said);
+        if waiting > 0 || self.figures.queue_events.load(Relaxed) > 0 {
+            self.tell_lag();
+        }
+        if now - signs.taken >= limits.stuck {
+            let reason = "the reader takes nothing; come back with your cursors";
+            return Err(End::Close(CloseCode::TryAgainLater, reason));
+        }
+        if now - signs.heard > limits.silence {
+            return Err(End::Close(CloseCode::Policy, "no sign of life"));
+        }
+        // Nothing was said for a while, so the reader cannot tell that all is well; or nothing was heard, as from a
+        // client that only listens: its pong is its sign of life.
+        let quiet = now - signs.sent >= limits.heartbeat / 2 || now - signs.heard >= limits.silence / 3;
+        if quiet && waiting == 0 {
+            signs.sent = now;
+            self.socket.ping()?;
+        }
+        Ok(())
     }
 
     fn hello(&self, proxied: bool) -> Hello {
@@ -187,7 +211,7 @@ impl Session {
         }
     }
 
-    async fn take(&mut self, incoming: Incoming) -> Result<(), End> {
+    fn take(&mut self, incoming: Incoming) -> Result<(), End> {
         let received_us = now_us();
         let text = match incoming {
             Incoming::Text(text) => text,
@@ -203,7 +227,7 @@ impl Session {
                     t1_us: received_us,
                     t2_us: now_us(),
                 };
-                return self.say(&ServerMessage::Pong(pong)).await;
+                return self.say(&ServerMessage::Pong(pong));
             }
             Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from),
             Ok(ClientMessage::Unsubscribe { topics }) => self.unsubscribe(&topics),
@@ -215,12 +239,10 @@ impl Session {
         self.say(&ServerMessage::Problem(StreamProblem {
             problem: error.problem(),
             closing,
-        }))
-        .await?;
-        if closing {
-            Err(End::Close(CloseCode::Policy, "too many messages that make no sense"))
-        } else {
-            Ok(())
+        }))?;
+        match closing {
+            true => Err(End::Close(CloseCode::Policy, "too many messages that make no sense")),
+            false => Ok(()),
         }
     }
 
@@ -269,20 +291,23 @@ impl Session {
         Ok(())
     }
 
-    /// Reads on until the end of the topics, as fast as the socket takes it.
-    async fn deliver(&mut self) -> Result<(), End> {
+    /// Sends the next message, if there is something to read and the socket has taken the last one.
+    fn deliver(&mut self) -> Result<(), End> {
         if self.service.is_stopping() {
             return Err(End::Close(CloseCode::GoingAway, "the service stops; come back"));
         }
-        while self.reading.is_behind() {
-            match self.next_shared() {
-                Some(shared) => {
-                    self.reading.advance(&shared.steps);
-                    self.send(shared.frame.clone(), shared.events)?;
-                }
-                None => self.build()?,
+        if self.socket.is_waiting() || !self.reading.is_behind() {
+            return Ok(());
+        }
+        match self.next_shared() {
+            Some(shared) => {
+                self.reading.advance(&shared.steps);
+                self.send(shared.frame.clone(), shared.events)?;
             }
-            self.flush().await?;
+            None => self.build()?,
+        }
+        if self.reading.is_behind() {
+            self.watch.wake();
         }
         Ok(())
     }
@@ -306,7 +331,7 @@ impl Session {
         let events = batch.events.len() as u64;
         self.figures.counters.gaps(&batch.gaps);
         for gap in &batch.gaps {
-            self.send_message(&ServerMessage::Gap(gap.clone()))?;
+            self.say(&ServerMessage::Gap(gap.clone()))?;
         }
         if settled && batch.gaps.is_empty() {
             let steps = self
@@ -327,12 +352,7 @@ impl Session {
         self.send(frame, events)
     }
 
-    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
-        self.send_message(message)?;
-        self.flush().await
-    }
-
-    fn send_message(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+    fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
         let mut text = BytesMut::new();
         encode::json(&mut text, message);
         self.send(encode_text(&text), 0)
@@ -345,30 +365,31 @@ impl Session {
         Ok(self.socket.send(frame)?)
     }
 
-    /// Waits until the socket has taken everything; a reader that takes nothing for too long is let go.
-    async fn flush(&mut self) -> Result<(), End> {
-        let mut left = self.socket.pending_bytes();
-        if left == 0 {
-            return Ok(());
-        }
-        let stuck = self.service.config.limits.stuck;
-        let mut since = Instant::now();
-        loop {
-            let flushed = timeout(stuck.min(STUCK_LOOK), self.socket.flush()).await;
-            let (events, bytes) = if flushed.is_ok() { (0, 0) } else { self.reading.lag() };
-            self.figures.queue_events.store(events, Relaxed);
-            self.figures.queue_bytes.store(bytes, Relaxed);
-            if let Ok(flushed) = flushed {
-                return Ok(flushed?);
-            }
-            let now_left = self.socket.pending_bytes();
-            if now_left < left {
-                // Slow is not stuck.
-                (left, since) = (now_left, Instant::now());
-            } else if since.elapsed() >= stuck {
-                let reason = "the reader takes nothing; come back with your cursors";
-                return Err(End::Close(CloseCode::TryAgainLater, reason));
-            }
+    fn tell_lag(&self) {
+        let (events, bytes) = self.reading.lag();
+        self.figures.queue_events.store(events, Relaxed);
+        self.figures.queue_bytes.store(bytes, Relaxed);
+    }
+}
+
+/// Signs of life, as the last look found them.
+struct Signs {
+    heard: Instant,
+    sent: Instant,
+    taken: Instant,
+    /// Bytes that waited, and messages so far.
+    waiting: usize,
+    said: u64,
+}
+
+impl Signs {
+    fn new(now: Instant) -> Self {
+        Self {
+            heard: now,
+            sent: now,
+            taken: now,
+            waiting: 0,
+            said: 0,
         }
     }
 }

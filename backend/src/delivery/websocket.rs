@@ -21,6 +21,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
 
 pub(super) use frame::{CloseCode, Incoming, encode_text};
 use frame::{Decoder, encode_close, encode_ping, encode_pong};
@@ -30,11 +31,13 @@ use crate::error::Error;
 
 /// RFC 6455, section 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// How long a client that is slow has to take what was sent before the close, and the close.
+const CLOSE_FLUSH: Duration = Duration::from_secs(3);
 /// How long the other side has to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// What is still read and thrown away so that a close frame is not lost to a reset.
 const LINGER_BYTES: usize = 16 << 20;
-/// Pongs that wait for a client that asks and does not read.
+/// Frames that may wait for a client that asks and does not read.
 const MOST_PENDING: usize = 16;
 
 /// RFC 6455, section 4.2: the answer to a handshake, or what is wrong with it.
@@ -67,6 +70,13 @@ pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<axum::body::Body
     Ok(response)
 }
 
+/// What happens next on a WebSocket.
+#[derive(Debug)]
+pub(super) enum Turn {
+    Said(Incoming),
+    Flushed,
+}
+
 /// An open WebSocket.
 #[derive(Debug)]
 pub(super) struct Socket {
@@ -91,26 +101,35 @@ impl Socket {
         })
     }
 
-    /// What the client says next. May be dropped and called again: nothing is lost. Pings are answered here.
-    pub(super) async fn next(&mut self) -> Incoming {
-        loop {
-            match self.decoder.next() {
-                Some(Incoming::Ping(payload)) if self.pending.len() < MOST_PENDING => {
-                    return match self.send(encode_pong(&payload)) {
-                        Ok(()) => Incoming::Pong,
-                        Err(_) => Incoming::Gone,
-                    };
-                }
-                // Only the latest ping needs an answer (section 5.5.3), and this client does not read any.
-                Some(Incoming::Ping(_)) => return Incoming::Pong,
-                Some(incoming) => return incoming,
-                None => {}
-            }
-            match poll_fn(|cx| self.poll_fill(cx)).await {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return Incoming::Gone,
+    /// What happens next: the client says something, or the socket has taken all that waited. May be dropped and
+    /// called again: nothing is lost or sent twice. Pings are answered here.
+    pub(super) async fn turn(&mut self) -> Turn {
+        poll_fn(|cx| self.poll_turn(cx)).await
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if !self.pending.is_empty() {
+            match self.poll_flush(cx) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Turn::Flushed),
+                Poll::Ready(Err(_)) => return Poll::Ready(Turn::Said(Incoming::Gone)),
+                Poll::Pending => {}
             }
         }
+        // Who is owed that much and takes none of it is not asked what else it wants.
+        while self.pending.len() < MOST_PENDING {
+            match self.decoder.next() {
+                Some(Incoming::Ping(payload)) => {
+                    let sent = self.send(encode_pong(&payload));
+                    return Poll::Ready(Turn::Said(if sent.is_ok() { Incoming::Pong } else { Incoming::Gone }));
+                }
+                Some(incoming) => return Poll::Ready(Turn::Said(incoming)),
+                None => match ready!(self.poll_fill(cx)) {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Poll::Ready(Turn::Said(Incoming::Gone)),
+                },
+            }
+        }
+        Poll::Pending
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -122,7 +141,8 @@ impl Socket {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Sends a frame if the socket takes it at once, as it does as a rule; what is left waits for [`Self::flush`].
+    /// Sends a frame if the socket takes it at once, as it does as a rule; what is left goes out with
+    /// [`Self::turn`].
     pub(super) fn send(&mut self, mut frame: Bytes) -> io::Result<()> {
         if self.pending.is_empty() {
             match self.io.try_write(&frame) {
@@ -136,24 +156,27 @@ impl Socket {
         Ok(())
     }
 
-    /// Bytes that wait to be sent.
+    /// True while frames wait for the socket to take them.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Bytes that wait for the socket to take them.
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending.iter().map(Bytes::len).sum()
     }
 
-    /// Sends all that waits. May be dropped and called again: nothing is lost or sent twice.
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(frame) = self.pending.front_mut() {
-            let bytes = poll_fn(|cx| Pin::new(&mut self.io).poll_write(cx, frame)).await?;
-            if bytes == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match ready!(Pin::new(&mut self.io).poll_write(cx, frame))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => frame.advance(bytes),
             }
-            frame.advance(bytes);
             if frame.is_empty() {
                 self.pending.pop_front();
             }
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     pub(super) fn ping(&mut self) -> io::Result<()> {
@@ -165,12 +188,13 @@ impl Socket {
         // A frame that is half sent must be whole before another can follow; the others are given up.
         self.pending.truncate(1);
         self.pending.push_back(encode_close(code, reason));
-        let closing = async {
-            if self.flush().await.is_err() || self.io.shutdown().await.is_err() {
-                return;
-            }
-            // Bytes that are left unread when a socket closes make the kernel reset the connection, and the
-            // reset would overtake the close frame.
+        let said = async { poll_fn(|cx| self.poll_flush(cx)).await.is_ok() && self.io.shutdown().await.is_ok() };
+        if !timeout(CLOSE_FLUSH, said).await.unwrap_or(false) {
+            return;
+        }
+        // Bytes that are left unread when a socket closes make the kernel reset the connection, and the reset would
+        // overtake the close frame.
+        let answered = async {
             let mut scrap = vec![0; 16 << 10];
             let mut left = LINGER_BYTES;
             while let Ok(read @ 1..) = self.io.read(&mut scrap).await {
@@ -180,6 +204,6 @@ impl Socket {
                 }
             }
         };
-        let _ = tokio::time::timeout(CLOSE_WAIT, closing).await;
+        let _ = timeout(CLOSE_WAIT, answered).await;
     }
 }
