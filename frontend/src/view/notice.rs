@@ -65,7 +65,11 @@ fn is_lost(lane: &Lane, now_us: f64) -> bool {
 
 /// How old everything is, and when the next attempt is.
 fn waiting(lanes: [&Lane; 2], now_us: f64) -> String {
-    let heard = lanes.iter().filter_map(|lane| lane.last_heard_us).reduce(f64::max);
+    let newest = lanes
+        .iter()
+        .filter_map(|lane| lane.arrivals.newest())
+        .map(|it| it.received_us)
+        .reduce(f64::max);
     let retry = lanes
         .iter()
         .filter_map(|lane| match lane.status {
@@ -73,10 +77,10 @@ fn waiting(lanes: [&Lane; 2], now_us: f64) -> String {
             _ => None,
         })
         .reduce(f64::min);
-    let mut text = match heard {
-        Some(heard) => [
-            "Nothing below is live: the last word from it came ",
-            &format::ago(now_us - heard),
+    let mut text = match newest {
+        Some(newest) => [
+            "Nothing below is live: the newest event came ",
+            &*format::ago(now_us - newest),
             " ago. ",
         ]
         .concat(),

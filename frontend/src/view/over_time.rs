@@ -128,7 +128,7 @@ fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64) -> Trend<'
         stream_epochs
     };
     // Between two polls there is nothing to know.
-    let poll_join_us = 2.5e6 + f64::from(model.interval_ms) * 1.5e3;
+    let poll_join_us = 1.3e6 + f64::from(model.interval_ms) * 1.1e3;
     let lanes = [lane(&model.poll, poll_join_us), lane(&model.stream, 2.5e6)];
     let oldest = lanes
         .iter()

@@ -129,7 +129,7 @@ impl Painter {
         match &pointed {
             Some(hit) => self
                 .tip
-                .show(hit.title(model), hit.lines(), hit.x, hit.y, surface.width),
+                .show(hit.title(model), hit.lines(&self.feed), hit.x, hit.y, surface.width),
             None => self.tip.hide(),
         }
         let gaps = [0, 1].map(|at| self.feed.lanes[at].holes.bands(scale.left_us()));

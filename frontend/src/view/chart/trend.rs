@@ -62,7 +62,7 @@ impl Trend<'_> {
         let high = all().map(|bucket| bucket.p99_us).fold(f64::NEG_INFINITY, f64::max);
         // With nothing to show the axis still stands: from 0.1 ms to 1 s.
         // What lies far below the clock's bound cannot be told from nothing.
-        let low = low.max(self.bound_us / 10.0);
+        let low = low.max(self.bound_us / 4.0);
         let (low, high) = if low > high { (1e2, 1e6) } else { (low, high) };
         let scale = LogScale::around(low, high, 16.0, surface.height - 30.0);
         self.axes(&time, &scale);
@@ -88,7 +88,7 @@ impl Trend<'_> {
         while age <= self.span_us {
             let x = time.x(self.now_us - age);
             let align = if age == 0.0 { "right" } else { "center" };
-            surface.text(&age_label(age), x, scale.bottom + 19.0, align, &self.palette.faint);
+            surface.text(&age_label(age), x, scale.bottom + 22.0, align, &self.palette.faint);
             age += step;
         }
     }

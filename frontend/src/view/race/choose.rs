@@ -3,7 +3,10 @@
 use std::rc::Rc;
 
 use freshet_wire::TopicKind;
+use leptos::ev;
+use leptos::html::Details;
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
 
 use super::super::bind::{Flag, Text, if_empty, is, live, say, text};
 use super::super::frame::{Frame, on_frame, put};
@@ -52,9 +55,11 @@ pub fn topics(ui: Ui) -> AnyView {
             );
         }
     });
+    let menu = NodeRef::<Details>::new();
+    close_by_itself(menu);
     view! {
-        <details class="menu">
-            <summary class="button" aria-label="Topics that the race shows">{live(label)}</summary>
+        <details class="menu" node_ref=menu>
+            <summary class="button">{live(label)}<span class="unseen">" in the race"</span></summary>
             <ul>
                 {rows.iter().map(|row| row.view(ui)).collect::<Vec<_>>()}
                 <li class="dim" hidden=if_empty(more)>{live(more)}</li>
@@ -62,6 +67,31 @@ pub fn topics(ui: Ui) -> AnyView {
         </details>
     }
     .into_any()
+}
+
+/// A press elsewhere closes the menu, and so does Escape.
+fn close_by_itself(menu: NodeRef<Details>) {
+    let close = move |event: &web_sys::Event, elsewhere_only: bool| {
+        let Some(menu) = menu.get_untracked().filter(|menu| menu.has_attribute("open")) else {
+            return;
+        };
+        let target = event
+            .target()
+            .and_then(|target| target.dyn_into::<web_sys::Node>().ok());
+        if !(elsewhere_only && menu.contains(target.as_ref())) {
+            let _ = menu.remove_attribute("open");
+        }
+    };
+    let pressed = window_event_listener(ev::pointerdown, move |event| close(&event, true));
+    let escaped = window_event_listener(ev::keydown, move |event| {
+        if event.key() == "Escape" {
+            close(&event, false);
+        }
+    });
+    on_cleanup(move || {
+        pressed.remove();
+        escaped.remove();
+    });
 }
 
 /// Fills the rows; how many topics found none.

@@ -73,12 +73,23 @@ impl Holes {
                 let reason = together.iter().find_map(|hole| hole.reason);
                 GapBand {
                     from_us: together[0].from_us,
-                    to_us: together.iter().map(|hole| end(hole)).fold(f64::NEG_INFINITY, f64::max),
+                    to_us: last_end(together),
                     words: words(count, reason),
                 }
             })
             .collect()
     }
+}
+
+/// Where a band ends: at the last event that follows a gap. A topic on which nothing happens any more has no say in it, unless there
+/// is no other.
+fn last_end(together: &[&Hole]) -> f64 {
+    let known = together.iter().filter_map(|hole| hole.to_us).reduce(f64::max);
+    let told = together
+        .iter()
+        .map(|hole| hole.told_us)
+        .fold(f64::NEG_INFINITY, f64::max);
+    known.unwrap_or(told).max(together[0].from_us)
 }
 
 /// What a gap is called.
@@ -121,6 +132,15 @@ mod tests {
             (band.from_us, band.to_us, band.words.as_str()),
             (10.0, 40.0, "3 missed: no longer kept")
         );
+    }
+
+    #[test]
+    fn a_topic_that_fell_silent_does_not_stretch_the_band_of_the_others() {
+        let mut holes = Holes::default();
+        holes.add(0, 10.0, 50.0, None, WHY);
+        holes.add(1, 12.0, 50.0, None, WHY);
+        holes.arrived(0, 40.0, 55.0);
+        assert_eq!(holes.bands(0.0)[0].to_us, 40.0);
     }
 
     #[test]

@@ -151,15 +151,20 @@ impl Hit {
         name(model, &self.mark())
     }
 
-    pub fn lines(&self) -> Vec<Line> {
-        let late = |mark: Option<Mark>| match mark {
+    /// How late the lane brought it.
+    fn late(&self, at: usize, feed: &Feed) -> String {
+        match self.marks[at] {
             Some(mark) => format::latency_text(mark.received_us - mark.produced_us),
+            None if self.mark().produced_us > feed.lanes[at].covered_us => String::from("not yet"),
             None => String::from("not seen"),
-        };
+        }
+    }
+
+    pub fn lines(&self, feed: &Feed) -> Vec<Line> {
         let mut lines = vec![
             ("happened", clock_time(self.mark().produced_us), ""),
-            ("by polling", late(self.marks[0]), "poll"),
-            ("by streaming", late(self.marks[1]), "stream"),
+            ("by polling", self.late(0, feed), "poll"),
+            ("by streaming", self.late(1, feed), "stream"),
         ];
         if self.more > 0 {
             lines.push(("at this pixel too", format::count(self.more.into()), ""));
@@ -204,12 +209,12 @@ pub fn rows(feed: &Feed, model: &Model, now_us: f64) -> Vec<Vec<String>> {
         .take(ROWS)
         .map(|hit| {
             let mark = hit.mark();
-            let late = |at: usize| match hit.marks[at] {
-                Some(mark) => format::latency_text(mark.received_us - mark.produced_us),
-                None if mark.produced_us > feed.lanes[at].covered_us => String::from("not yet"),
-                None => String::from("not seen"),
-            };
-            vec![name(model, &mark), clock_time(mark.produced_us), late(0), late(1)]
+            vec![
+                name(model, &mark),
+                clock_time(mark.produced_us),
+                hit.late(0, feed),
+                hit.late(1, feed),
+            ]
         })
         .collect()
 }
