@@ -39,5 +39,10 @@ if [ -n "${PART:-}" ]; then ARGUMENTS+=(--part "$PART"); fi
 if [ -n "${QUICK:-}" ]; then ARGUMENTS+=(--quick); fi
 mkdir -p target/bench
 say "${BOLD}▸ measuring$PLAIN: leave the machine alone; raw results and logs in target/bench"
-"$TARGET/release/freshet-bench" run "${ARGUMENTS[@]}" 2>target/bench/progress.log
-say "${GREEN}✓$PLAIN docs/benchmarks.md ($(duration $SECONDS))"
+"$TARGET/release/freshet-bench" run "${ARGUMENTS[@]}" 2>target/bench/progress.log ||
+  die "after $(duration $SECONDS): $(tail -n 5 target/bench/progress.log)"
+if [ -n "${QUICK:-}" ]; then
+  say "${GREEN}✓$PLAIN it works; nothing was written to docs/benchmarks.md ($(duration $SECONDS))"
+else
+  say "${GREEN}✓$PLAIN docs/benchmarks.md ($(duration $SECONDS))"
+fi
