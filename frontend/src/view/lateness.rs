@@ -22,6 +22,7 @@ struct Block {
     p99: Text,
     beside: Text,
     state: Text,
+    counting: Text,
     look: Class,
     state_look: Class,
 }
@@ -35,6 +36,7 @@ impl Block {
             p99: Text::default(),
             beside: Text::default(),
             state: text("connecting"),
+            counting: Text::default(),
             look: Class::new("lane stale"),
             state_look: Class::new("state"),
         }
@@ -48,7 +50,10 @@ impl Block {
         put(self.p50, figures.p50);
         put(self.p99, figures.p99);
         put(self.beside, figures.beside);
-        put(self.state, figures.state);
+        // What the lane is doing stays; what follows counts seconds.
+        let (state, counting) = figures.state.split_once(" · ").unwrap_or((&figures.state, ""));
+        say(self.state, &[state]);
+        say(self.counting, &[counting]);
     }
 
     fn view(self, id: LaneId, aside: AnyView) -> AnyView {
@@ -65,7 +70,11 @@ impl Block {
                     <span hidden=if_empty(self.p50)>"p50 "<b>{live(self.p50)}</b></span>
                     <span hidden=if_empty(self.p99)>"p99 "<b>{live(self.p99)}</b></span>
                 </p>
-                <p class=class(self.state_look) aria-live="polite">{live(self.state)}</p>
+                // Only the first part is announced.
+                <div class=class(self.state_look)>
+                    <p aria-live="polite">{live(self.state)}</p>
+                    <p>{live(self.counting)}</p>
+                </div>
             </div>
         }
         .into_any()

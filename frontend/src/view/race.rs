@@ -101,18 +101,6 @@ impl Painter {
         }
         let Some(surface) = &mut self.surface else { return };
         let resized = surface.fit();
-        if surface.is_empty() {
-            return;
-        }
-        let mut pointer = self.pointer.borrow_mut();
-        if frame.shown_us == self.shown_us
-            && self.paused == model.paused
-            && !(frame.repaint || resized || pointer.moved())
-        {
-            return;
-        }
-        self.shown_us = frame.shown_us;
-        self.paused = model.paused;
         let rails = Rails::of(surface.width, surface.height);
         let scale = TimeScale {
             now_us: frame.shown_us,
@@ -120,10 +108,24 @@ impl Painter {
             left: rails.left,
             right: rails.right,
         };
-        self.feed.resize(scale.us_per_px(), surface.width);
-        if !model.paused {
-            self.feed.take(model);
+        // Columns of another width are filled anew, also while the picture stands still.
+        let anew = !surface.is_empty() && self.feed.resize(scale.us_per_px(), surface.width);
+        if anew || !model.paused {
+            self.feed.take(model, frame.now_us);
         }
+        // There is no canvas while the race is shown as a table, which is made of the same columns.
+        if surface.is_empty() {
+            return;
+        }
+        let mut pointer = self.pointer.borrow_mut();
+        if frame.shown_us == self.shown_us
+            && self.paused == model.paused
+            && !(frame.repaint || resized || anew || pointer.moved())
+        {
+            return;
+        }
+        self.shown_us = frame.shown_us;
+        self.paused = model.paused;
         let columns = &self.feed.columns;
         let pointed = pointer.find(columns, &scale, &rails);
         match &pointed {
@@ -146,6 +148,7 @@ impl Painter {
             scale,
             rails,
             columns,
+            began_us: self.feed.began_us,
             lanes: [scene(0, &model.poll), scene(1, &model.stream)],
             pointed: pointed.map(|hit| hit.pointed()),
             paused: model.paused,

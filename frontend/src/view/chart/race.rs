@@ -90,6 +90,8 @@ pub struct Scene<'a> {
     pub scale: TimeScale,
     pub rails: Rails,
     pub columns: &'a Columns,
+    /// Since when this page watches.
+    pub began_us: f64,
     pub lanes: [LaneScene<'a>; 2],
     pub pointed: Option<Pointed>,
     /// The picture stands still: its right edge is not now.

@@ -24,6 +24,8 @@ pub struct LaneFeed {
 pub struct Feed {
     pub columns: Columns,
     us_per_column: f64,
+    /// Since when this page watches: of what was before it knows nothing.
+    pub began_us: f64,
     pub lanes: [LaneFeed; 2],
 }
 
@@ -32,22 +34,29 @@ impl Feed {
         Self {
             columns: Columns::new(1.0, 1),
             us_per_column: 0.0,
+            began_us: f64::INFINITY,
             lanes: Default::default(),
         }
     }
 
-    /// Makes columns of another width, filled with what the lanes still have.
-    pub fn resize(&mut self, us_per_column: f64, width: f64) {
-        if us_per_column != self.us_per_column {
+    /// Makes columns if they have to be of another width. True if so: what the lanes still have is to be taken anew.
+    pub fn resize(&mut self, us_per_column: f64, width: f64) -> bool {
+        let anew = us_per_column != self.us_per_column;
+        if anew {
             self.us_per_column = us_per_column;
             // Twice the width: an event may have happened left of the picture and have arrived within it.
             self.columns = Columns::new(us_per_column, 2 * width.ceil() as usize + 2);
             self.lanes.iter_mut().for_each(|lane| lane.seen = 0);
         }
+        anew
     }
 
     /// Takes over what came since the last frame.
-    pub fn take(&mut self, model: &Model) {
+    pub fn take(&mut self, model: &Model, now_us: f64) {
+        // Without the server's clock there is no time axis yet; and that clock may be set back.
+        if model.offset().is_some() {
+            self.began_us = self.began_us.min(now_us);
+        }
         for (at, id) in [LaneId::Poll, LaneId::Stream].into_iter().enumerate() {
             let lane = model.lane(id);
             self.lanes[at].status(lane);

@@ -36,7 +36,7 @@ impl Scene<'_> {
         }
     }
 
-    /// A lane's line, dashed and hatched where the lane was down.
+    /// A lane's line, since the page watches; hatched instead where the lane was down.
     pub(super) fn rail(&self, lane: usize) {
         let (surface, rails, palette) = (self.surface, self.rails, self.palette);
         let context = &surface.context;
@@ -54,7 +54,7 @@ impl Scene<'_> {
         context.set_stroke_style_str(&palette.lanes[lane]);
         context.set_line_width(1.5);
         context.set_global_alpha(0.6);
-        let mut from = rails.left;
+        let mut from = self.scale.x(self.began_us).clamp(rails.left, rails.right);
         for outage in self.lanes[lane].outages {
             let start = self.scale.x(outage.from_us).clamp(from, rails.right);
             let end = outage
@@ -83,13 +83,15 @@ impl Scene<'_> {
     /// From where to where an outage reaches.
     fn outage(&self, outage: &Outage) -> [f64; 2] {
         [
-            self.scale.x(outage.from_us),
+            self.scale.x(outage.from_us.max(self.began_us)),
             outage.to_us.map_or(self.rails.right, |to| self.scale.x(to)),
         ]
     }
 
     /// Over the events: what outages and gaps are called, and the gaps themselves.
     pub(super) fn words(&self, lane: usize) {
+        let mut said_to = f64::NEG_INFINITY;
+
         for outage in self.lanes[lane].outages {
             let words = match outage.pause {
                 Pause::Connecting => "connecting",
@@ -97,14 +99,14 @@ impl Scene<'_> {
                 Pause::Refused => "refused",
                 Pause::Off => "switched off",
             };
-            self.word(lane, self.outage(outage), words, &self.palette.dim);
+            said_to = self.word(lane, self.outage(outage), said_to, words, &self.palette.dim);
         }
         for gap in self.lanes[lane].gaps {
             let (start, end) = (self.scale.x(gap.from_us), self.scale.x(gap.to_us));
             // A gap of no length is still a gap.
             let start = start.min(end - 6.0);
             self.hatched(lane, start, end, &self.palette.lost);
-            self.word(lane, [start, end], &gap.words, &self.palette.lost);
+            said_to = self.word(lane, [start, end], said_to, &gap.words, &self.palette.lost);
         }
     }
 
@@ -119,25 +121,30 @@ impl Scene<'_> {
 
     fn hatched(&self, lane: usize, start: f64, end: f64, colour: &str) {
         let (top, bottom) = self.half(lane);
-        if end > self.rails.left && start < self.rails.right {
+        if end > self.rails.left.max(start) && start < self.rails.right {
             self.surface.hatch(start, top, end - start, bottom - top, colour);
         }
     }
 
-    /// In the middle of what is seen of a stretch; not of one that is leaving the picture.
-    fn word(&self, lane: usize, [start, end]: [f64; 2], words: &str, ink: &str) {
+    /// In the middle of what is seen of a stretch; not of one that is leaving the picture, and not over the words before, which end at
+    /// `said_to`. Where these words end.
+    fn word(&self, lane: usize, [start, end]: [f64; 2], said_to: f64, words: &str, ink: &str) -> f64 {
         let (rails, context) = (self.rails, &self.surface.context);
         let (from, to) = (start.max(rails.left), end.min(rails.right));
-        if to - from < (end - start) / 2.0 && to - from < 90.0 {
-            return;
+        if to <= from || to - from < (end - start) / 2.0 && to - from < 90.0 {
+            return said_to;
         }
         let width = context.measure_text(words).map_or(0.0, |metrics| metrics.width()) + 14.0;
         let furthest = (rails.right - width / 2.0).max(rails.left + width / 2.0);
         let middle = ((from + to) / 2.0).clamp(rails.left + width / 2.0, furthest);
+        if middle - width / 2.0 < said_to {
+            return said_to;
+        }
         let (top, bottom) = self.half(lane);
         let y = (top + bottom) / 2.0;
         context.set_fill_style_str(&self.palette.panel);
         context.fill_rect(middle - width / 2.0, y - 10.0, width, 20.0);
         self.surface.text(words, middle, y + 4.0, "center", ink);
+        middle + width / 2.0
     }
 }
