@@ -135,15 +135,12 @@ impl Track {
             return None;
         };
         let partition = self.partition(gap.partition);
-        let range = (gap.from_offset, gap.from_offset.saturating_add(count));
-        if partition.told.contains(&range) {
-            return Some(0);
-        }
-        if partition.told.len() == MAX_TOLD {
-            partition.told.remove(0);
-        }
-        partition.told.push(range);
-        Some(range.1.saturating_sub(range.0.max(partition.next.unwrap_or(0))))
+        let end = gap.from_offset.saturating_add(count);
+        // Told again after a reconnect, a gap may have grown: only what it tells anew counts.
+        let from = gap.from_offset.max(partition.next.unwrap_or(0));
+        let new = partition.untold(from, end);
+        partition.tell(from, end);
+        Some(new)
     }
 
     /// Judges an event by its position, and moves on.
@@ -224,7 +221,26 @@ impl Track {
 }
 
 impl Partition {
-    /// How many offsets from `next` up to `offset` no gap accounts for.
+    /// Remembers that the offsets from `from` up to `end` are missing. Ranges that touch become one, so what was told is there once.
+    fn tell(&mut self, mut from: u64, mut end: u64) {
+        if from >= end {
+            return;
+        }
+        self.told.retain(|(other_from, other_end)| {
+            let touches = *other_from <= end && from <= *other_end;
+            if touches {
+                from = from.min(*other_from);
+                end = end.max(*other_end);
+            }
+            !touches
+        });
+        if self.told.len() == MAX_TOLD {
+            self.told.remove(0);
+        }
+        self.told.push((from, end));
+    }
+
+    /// How many offsets from `next` up to `offset` no gap that was told accounts for.
     fn untold(&self, mut next: u64, offset: u64) -> u64 {
         let mut missing = 0;
         while next < offset {
@@ -310,6 +326,23 @@ mod tests {
             }
         }
 
+        /// Whatever is told, however often and overlapping: what is missing is counted once, offset by offset.
+        #[test]
+        fn gaps_that_are_told_again_and_have_grown_count_each_offset_once(
+            tellings in prop::collection::vec((0..60u64, 0..30u64, prop::option::of(0..8u64)), 1..40),
+        ) {
+            let (mut track, mut missing, mut next) = (track(), std::collections::BTreeSet::new(), None);
+            for (from, count, events) in tellings {
+                let new: Vec<u64> = (from..from + count).filter(|offset| Some(*offset) >= next && missing.insert(*offset)).collect();
+                prop_assert_eq!(track.told(&gap(from, Some(count))), Some(new.len() as u64));
+                if let Some(after) = events {
+                    let offset = missing.last().map_or(0, |last| last + 1) + after;
+                    track.advance(epoch(1), 0, offset);
+                    next = next.max(Some(offset + 1));
+                }
+            }
+        }
+
         #[test]
         fn the_fingerprint_is_of_the_bytes_alone(texts in prop::collection::vec("[a-z]{0,9}", 1..200), cut in any::<prop::sample::Index>()) {
             let (mut one, mut other) = (track(), track());
@@ -373,6 +406,15 @@ mod tests {
             Some(2),
             "what was passed is not missing any more"
         );
+    }
+
+    #[test]
+    fn a_gap_that_grew_until_it_was_told_again_counts_what_it_grew_by() {
+        let mut track = track();
+        track.advance(epoch(1), 0, 9);
+        assert_eq!(track.told(&gap(10, Some(10))), Some(10));
+        assert_eq!(track.told(&gap(10, Some(15))), Some(5));
+        assert_eq!(track.advance(epoch(1), 0, 25), Step::Next);
     }
 
     #[test]
