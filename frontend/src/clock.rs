@@ -44,7 +44,7 @@ impl Probe {
 /// How fast two clocks may drift apart: RFC 5905's PHI, 15 microseconds a second.
 pub const DRIFT: f64 = 15e-6;
 
-/// Probes that are kept (RFC 5905's clock filter has eight stages).
+/// Probes that are kept (RFC 5905's clock filter has eight stages, for the newest; here they are for the best).
 const STAGES: usize = 8;
 
 /// A correction beyond this is a step: times before and after it are not on one scale any more.
@@ -63,7 +63,7 @@ pub enum Outcome {
     Broken,
 }
 
-/// The newest probes. The best of them is the one whose bound is narrowest now.
+/// The best probes: those whose bounds are narrowest now, when all have aged. The narrowest of all counts.
 #[derive(Debug)]
 pub struct Clock {
     probes: Vec<Probe>,
@@ -107,10 +107,17 @@ impl Clock {
         if matches!(outcome, Outcome::Stepped(_)) {
             self.steps += 1;
         }
-        if self.probes.len() == STAGES {
-            self.probes.remove(0);
-        }
         self.probes.push(probe);
+        if self.probes.len() > STAGES {
+            // The one that knows least now, not the oldest: behind a queue eight probes in a row tell less than one from before it.
+            let worst = (0..self.probes.len())
+                .max_by(|a, b| {
+                    let bound_us = |at: usize| self.bound_us(&self.probes[at], probe.t3_us);
+                    bound_us(*a).total_cmp(&bound_us(*b))
+                })
+                .unwrap_or(0);
+            self.probes.swap_remove(worst);
+        }
         outcome
     }
 
@@ -260,8 +267,28 @@ mod tests {
         for i in 1..=8 {
             clock.observe(probe(f64::from(i) * 10e6, 0.0, 300.0, 0.0, 300.0));
         }
-        // Only the eight of 300 µs are left.
         assert_eq!(clock.offset(80_000_600.0).unwrap().bound_us, 300.0);
+        assert_eq!(clock.probes.len(), STAGES);
+        for i in 9..=16 {
+            clock.observe(probe(f64::from(i) * 10e6, 0.0, 300.0, 0.0, 300.0));
+        }
+        assert!(clock.probes.iter().all(|probe| probe.t0_us > 0.0));
+    }
+
+    #[test]
+    fn probes_behind_a_queue_do_not_drive_out_a_better_one_and_a_step_is_found_among_them() {
+        let mut clock = Clock::new(0.0);
+        clock.observe(probe(0.0, 500.0, 100.0, 0.0, 100.0));
+        for i in 1..=60 {
+            // All of the delay on one way: each of them alone would be wrong by 20 ms.
+            clock.observe(probe(f64::from(i) * 2e6, 500.0, 200.0, 0.0, 40_000.0));
+        }
+        let known = clock.offset(122e6).unwrap();
+        assert_eq!(known.offset_us, 500.0);
+        assert!(known.bound_us < 100.0 + DRIFT * 122e6);
+        let after = probe(124e6, 500.0 - 90_000.0, 200.0, 0.0, 40_000.0);
+        assert!(matches!(clock.observe(after), Outcome::Stepped(_)));
+        assert_eq!(clock.probes.len(), 1, "what was known before is let go");
     }
 
     #[test]
