@@ -29,15 +29,23 @@ pub struct Failure {
     pub status: Option<u16>,
     /// The server asked to wait this long.
     pub retry_after_ms: Option<u32>,
+    /// What exactly was wrong, where the server said so.
+    pub problem: Option<Problem>,
 }
 
 impl Failure {
-    fn new(why: &str) -> Self {
+    pub(crate) fn new(why: &str) -> Self {
         Self {
             why: why.to_owned(),
             status: None,
             retry_after_ms: None,
+            problem: None,
         }
+    }
+
+    /// The admin token is needed, or another one.
+    pub fn needs_token(&self) -> bool {
+        self.status == Some(401)
     }
 
     /// The server understood and said no: the same request will be refused again.
@@ -95,16 +103,23 @@ pub async fn clock() -> Result<Clock, Failure> {
     get("/clock").await
 }
 
-/// `PATCH /settings` with a JSON merge patch (RFC 7396); 412 if the settings do not have that version any more.
-pub async fn patch_settings(merge_patch: String, version: u64) -> Result<SettingsVersion, Failure> {
+/// `PATCH /settings` with a JSON merge patch (RFC 7396); 412 if the settings do not have that version any more, 401 if it takes the
+/// admin token and `token` is not it (empty: none is sent).
+pub async fn patch_settings(merge_patch: String, version: u64, token: &str) -> Result<SettingsVersion, Failure> {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::new("the admin token has a character that no token has"));
+    }
     let mut url = String::from(BASE);
     url.push_str("/settings");
     let mut etag = String::from("\"");
     etag.push_str(&version.to_string());
     etag.push('"');
-    let request = Request::patch(&url)
+    let mut request = Request::patch(&url)
         .header("Content-Type", "application/merge-patch+json")
         .header("If-Match", &etag);
+    if !token.is_empty() {
+        request = request.header("Authorization", &["Bearer ", token].concat());
+    }
     read(&send(request, Some(merge_patch)).await?.text)
 }
 
@@ -164,9 +179,10 @@ async fn send(request: RequestBuilder, body: Option<String>) -> Result<Answer, F
 }
 
 fn refused(response: &Response, text: &str) -> Failure {
-    let why = match serde_json::from_str::<Problem>(text) {
-        Ok(problem) => in_words(&problem),
-        Err(_) => {
+    let problem = serde_json::from_str::<Problem>(text).ok();
+    let why = match &problem {
+        Some(problem) => in_words(problem),
+        None => {
             let mut why = String::from("HTTP ");
             why.push_str(&response.status().to_string());
             why
@@ -180,6 +196,7 @@ fn refused(response: &Response, text: &str) -> Failure {
         why,
         status: Some(response.status()),
         retry_after_ms,
+        problem,
     }
 }
 

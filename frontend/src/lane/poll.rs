@@ -1,5 +1,7 @@
 //! The polling lane: asks, waits for the answer in full, waits one interval, asks again.
 
+use freshet_wire::Problem;
+
 use crate::api::{self, Failure};
 use crate::model::Handle;
 use crate::wait::sleep;
@@ -15,6 +17,7 @@ pub(crate) async fn run(page: Handle) {
         backoff: Backoff::default(),
         etag: None,
         followed: None,
+        refused: Vec::new(),
     };
     loop {
         poller.step().await;
@@ -29,6 +32,8 @@ struct Poller {
     /// The validator of the last answer, for the same topics and positions as the next request asks for.
     etag: Option<String>,
     followed: Option<u32>,
+    /// Topics that the server does not give: left out until the choice changes or the server was away.
+    refused: Vec<String>,
 }
 
 impl Poller {
@@ -45,6 +50,7 @@ impl Poller {
         }
         if self.followed != Some(followed) {
             self.followed = Some(followed);
+            self.refused.clear();
             self.etag = None;
             self.due = Due::Now;
         }
@@ -78,7 +84,8 @@ impl Poller {
             let lane = &mut model.poll;
             lane.counters.requests += 1;
             lane.asking_since_us = Some(asked_us);
-            (lane.ask(asked_us, |_| true), lane.reader.clone())
+            let wanted = |topic: &str| !self.refused.iter().any(|refused| refused == topic);
+            (lane.ask(asked_us, wanted), lane.reader.clone())
         });
         let sent_page_us = page.page_us();
         let result = api::events(&from, &reader, self.etag.as_deref()).await;
@@ -91,11 +98,7 @@ impl Poller {
             Ok(batch) => batch,
             Err(_) => {
                 self.etag = None;
-                return Err(Failure {
-                    why: "the answer cannot be read".to_owned(),
-                    status: None,
-                    retry_after_ms: None,
-                });
+                return Err(Failure::new("the answer cannot be read"));
             }
         };
         self.etag = polled.etag;
@@ -125,6 +128,15 @@ impl Poller {
     }
 
     fn failed(&mut self, failure: Failure, now_page_us: f64) {
+        if self.leave_out(&failure) {
+            self.due = Due::Now;
+            return;
+        }
+        if !failure.is_refusal() {
+            // The server that comes back may be another one.
+            self.refused.clear();
+            self.etag = None;
+        }
         self.due = if failure.is_refusal() {
             // The same request will be refused again; what would change that calls.
             Due::At(now_page_us + Backoff::CAP_US)
@@ -158,5 +170,68 @@ impl Poller {
             };
             model.poll.set_status(status, now_us);
         });
+    }
+
+    /// A poll is answered whole or not at all: one topic that is gone must not cost the others. Whether it was that.
+    fn leave_out(&mut self, failure: &Failure) -> bool {
+        let Some(problem) = failure.problem.as_ref().filter(|_| failure.is_refusal()) else {
+            return false;
+        };
+        let topic = {
+            let model = self.page.model();
+            let mut asked = model
+                .poll
+                .followed_topics()
+                .filter(|topic| !self.refused.iter().any(|refused| refused == topic));
+            asked.find(|topic| is_at_fault(problem, topic)).map(str::to_owned)
+        };
+        let Some(topic) = topic else { return false };
+        self.refused.push(topic);
+        self.etag = None;
+        let now_us = self.page.now_us();
+        self.page.update(|model| {
+            model.poll.counters.errors += 1;
+            model.poll.heard(now_us, model.hidden);
+            model.problem = Some(failure.why.clone());
+        });
+        true
+    }
+}
+
+/// Whether it is this topic that the server does not give.
+fn is_at_fault(problem: &Problem, topic: &str) -> bool {
+    // It names the topic in quotation marks, which no topic's name holds unescaped.
+    let named = |detail: &String| detail.contains(&["\"", topic, "\""].concat());
+    problem.field.as_deref() == Some("from") && problem.detail.as_ref().is_some_and(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(field: Option<&str>, detail: &str) -> Problem {
+        Problem {
+            kind: "urn:freshet:unknown-topic".into(),
+            title: "Unknown topic".into(),
+            status: 404,
+            detail: Some(detail.to_owned()),
+            field: field.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn only_the_topic_that_the_server_names_is_at_fault() {
+        let gone = problem(Some("from"), r#"there is no topic "host.cpu2""#);
+        assert!(is_at_fault(&gone, "host.cpu2"));
+        assert!(!is_at_fault(&gone, "host.cpu"));
+        assert!(!is_at_fault(&gone, "cpu2"));
+        assert!(!is_at_fault(
+            &problem(Some("limit"), r#"nothing of "host.cpu2""#),
+            "host.cpu2"
+        ));
+        assert!(!is_at_fault(
+            &problem(None, r#"there is no topic "host.cpu2""#),
+            "host.cpu2"
+        ));
     }
 }
