@@ -7,15 +7,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::config::Limits;
 use crate::readers::Figures;
 use crate::time::{now_us, thread_cpu_ns};
 
@@ -27,92 +28,129 @@ content-length: 86\r\n\r\n{\"type\":\"urn:freshet:request-late\",\"title\":\"The
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
-    reader: Mutex<Option<Arc<Figures>>>,
-    /// Bytes of a request arrive before it is known whose they are: first of the next one, then of this one.
-    next_in: AtomicU64,
-    this_in: AtomicU64,
-    streaming: AtomicBool,
-    /// When the first byte of a request came whose head is not complete yet; 0 for none.
-    head_since_us: AtomicI64,
-    head_late: AtomicBool,
-    /// A request is being answered: what arrives is its body.
-    answering: AtomicBool,
+    /// Unique in this process.
+    pub(crate) number: u64,
+    state: Mutex<State>,
     /// The connection's share of the bound on connections; given back when everybody has let go of it.
     _slot: OwnedSemaphorePermit,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    /// Whose request it carries.
+    reader: Option<Arc<Figures>>,
+    /// Bytes of a request arrive before it is known whose they are: first of the next one, then of this one.
+    next_in: u64,
+    this_in: u64,
+    /// Since when the client has taken nothing of what it is sent.
+    blocked_since_us: Option<i64>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Idle,
+    /// A request's head is coming in.
+    Head {
+        since_us: i64,
+    },
+    /// Its head came in too slowly.
+    Late,
+    /// A request is being answered; what arrives is its body.
+    Answering,
+    Streaming,
+}
+
 impl Connection {
     pub(crate) fn new(local: SocketAddr, slot: OwnedSemaphorePermit) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Relaxed);
         Self {
             local,
-            reader: Mutex::default(),
-            next_in: AtomicU64::new(0),
-            this_in: AtomicU64::new(0),
-            streaming: AtomicBool::new(false),
-            head_since_us: AtomicI64::new(0),
-            head_late: AtomicBool::new(false),
-            answering: AtomicBool::new(false),
+            number,
+            state: Mutex::default(),
             _slot: slot,
         }
     }
 
     /// A request's head is there; until it is claimed it belongs to nobody.
     pub(crate) fn begin_request(&self) {
-        self.head_since_us.store(0, Relaxed);
-        self.answering.store(true, Relaxed);
-        self.this_in.store(self.next_in.swap(0, Relaxed), Relaxed);
-        *self.reader.lock() = None;
+        let mut state = self.state.lock();
+        state.phase = Phase::Answering;
+        state.this_in = std::mem::take(&mut state.next_in);
+        state.reader = None;
     }
 
     /// The request has its answer.
     pub(crate) fn end_request(&self) {
-        self.answering.store(false, Relaxed);
+        let mut state = self.state.lock();
+        if state.phase == Phase::Answering {
+            state.phase = Phase::Idle;
+        }
     }
 
     /// The request, its bytes and its time are this reader's.
     pub(crate) fn claim(&self, reader: &Arc<Figures>) {
+        let mut state = self.state.lock();
         reader.counters.requests.fetch_add(1, Relaxed);
         reader
             .counters
             .bytes_in
-            .fetch_add(self.this_in.swap(0, Relaxed), Relaxed);
-        *self.reader.lock() = Some(Arc::clone(reader));
+            .fetch_add(std::mem::take(&mut state.this_in), Relaxed);
+        state.reader = Some(Arc::clone(reader));
     }
 
     /// From now on the connection is a stream of the reader that claimed it.
     pub(crate) fn stream(&self) {
-        self.streaming.store(true, Relaxed);
+        self.state.lock().phase = Phase::Streaming;
     }
 
-    /// Gives up on a request whose head has been coming in for too long (a slow client, or "slow loris").
-    pub(crate) fn check_head(&self, now_us: i64, most_us: i64) {
-        let since = self.head_since_us.load(Relaxed);
-        if since != 0 && now_us - since > most_us {
-            self.head_late.store(true, Relaxed);
+    /// Gives up on a request whose head has been coming in for too long (a slow client, or "slow loris"). True when
+    /// the client has taken nothing of its answer for too long: then there is no use in waiting.
+    pub(crate) fn look(&self, now_us: i64, limits: &Limits) -> bool {
+        let over =
+            |since_us: i64, most: Duration| u128::try_from(now_us - since_us).is_ok_and(|us| us > most.as_micros());
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Head { since_us } if over(since_us, limits.header_timeout)) {
+            state.phase = Phase::Late;
         }
+        state
+            .blocked_since_us
+            .is_some_and(|since_us| over(since_us, limits.stuck))
+    }
+
+    fn is_late(&self) -> bool {
+        self.state.lock().phase == Phase::Late
     }
 
     fn read(&self, bytes: usize) {
-        if self.streaming.load(Relaxed) {
-            if let Some(reader) = &*self.reader.lock() {
-                reader.counters.bytes_in.fetch_add(bytes as u64, Relaxed);
-            }
-        } else {
-            self.next_in.fetch_add(bytes as u64, Relaxed);
-            if !self.answering.load(Relaxed) {
-                let _ = self.head_since_us.compare_exchange(0, now_us(), Relaxed, Relaxed);
+        let mut state = self.state.lock();
+        match (state.phase, &state.reader) {
+            (Phase::Streaming, Some(reader)) => _ = reader.counters.bytes_in.fetch_add(bytes as u64, Relaxed),
+            (phase, _) => {
+                state.next_in += bytes as u64;
+                if phase == Phase::Idle {
+                    state.phase = Phase::Head { since_us: now_us() };
+                }
             }
         }
     }
 
     fn wrote(&self, bytes: usize) {
-        if let Some(reader) = &*self.reader.lock() {
+        let mut state = self.state.lock();
+        state.blocked_since_us = None;
+        if let Some(reader) = &state.reader {
             reader.counters.bytes_out.fetch_add(bytes as u64, Relaxed);
         }
     }
 
+    fn blocked(&self) {
+        self.state.lock().blocked_since_us.get_or_insert_with(now_us);
+    }
+
     fn worked(&self, cpu_ns: u64) {
-        if let Some(reader) = &*self.reader.lock() {
+        if let Some(reader) = &self.state.lock().reader {
             reader.counters.cpu_ns.fetch_add(cpu_ns, Relaxed);
         }
     }
@@ -129,20 +167,26 @@ impl CountedStream {
     pub(crate) fn new(tcp: TcpStream, connection: Arc<Connection>) -> Self {
         Self { tcp, connection }
     }
-}
 
-impl CountedStream {
     /// Writes what the socket takes at once.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.tcp.try_write(bytes)?;
         self.connection.wrote(written);
         Ok(written)
     }
+
+    fn count(&self, wrote: &Poll<io::Result<usize>>) {
+        match wrote {
+            Poll::Ready(Ok(bytes)) => self.connection.wrote(*bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.connection.blocked(),
+        }
+    }
 }
 
 impl AsyncRead for CountedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.connection.head_late.load(Relaxed) {
+        if self.connection.is_late() {
             // Nothing was answered yet, so the socket is free; to hyper the client has hung up.
             let _ = self.tcp.try_write(LATE);
             return Poll::Ready(Ok(()));
@@ -160,9 +204,7 @@ impl AsyncRead for CountedStream {
 impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        if let Poll::Ready(Ok(bytes)) = wrote {
-            self.connection.wrote(bytes);
-        }
+        self.count(&wrote);
         wrote
     }
 
@@ -172,9 +214,7 @@ impl AsyncWrite for CountedStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        if let Poll::Ready(Ok(bytes)) = wrote {
-            self.connection.wrote(bytes);
-        }
+        self.count(&wrote);
         wrote
     }
 
@@ -197,18 +237,12 @@ pin_project_lite::pin_project! {
         #[pin]
         future: F,
         connection: Arc<Connection>,
-        // Polls since the last one that was measured.
-        unmeasured: u32,
     }
 }
 
 impl<F> Metered<F> {
     pub(crate) fn new(future: F, connection: Arc<Connection>) -> Self {
-        Self {
-            future,
-            connection,
-            unmeasured: 0,
-        }
+        Self { future, connection }
     }
 }
 
@@ -217,28 +251,26 @@ impl<F: Future> Future for Metered<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        if !SAMPLING.with(Sampling::is_due) {
-            *this.unmeasured += 1;
+        let Some(weight) = SAMPLING.with(Sampling::weight) else {
             return this.future.poll(cx);
-        }
+        };
         let before = thread_cpu_ns();
         let output = this.future.poll(cx);
-        let polls = u64::from(std::mem::take(this.unmeasured)) + 1;
-        this.connection.worked(thread_cpu_ns().saturating_sub(before) * polls);
+        this.connection
+            .worked(thread_cpu_ns().saturating_sub(before) * u64::from(weight));
         output
     }
 }
 
 thread_local! {
-    static SAMPLING: Sampling = const { Sampling { every: Cell::new(1), left: Cell::new(0), counted: Cell::new(0), since: Cell::new(None) } };
+    static SAMPLING: Sampling = const { Sampling::every(1) };
 }
 
 /// Which polls are measured. Reading the CPU clock twice costs a tenth of a delivery; so when polls are many, only
-/// some 2,000 a second on each thread are measured, and each of those stands for those that were passed over.
+/// some 2,000 a second on each thread are measured, drawn by chance, and each counts as often as it stands for others.
 #[derive(Debug)]
 struct Sampling {
     every: Cell<u32>,
-    left: Cell<u32>,
     counted: Cell<u32>,
     since: Cell<Option<Instant>>,
 }
@@ -248,7 +280,16 @@ impl Sampling {
     /// Polls after which the rate is looked at again.
     const LOOK: u32 = 1024;
 
-    fn is_due(&self) -> bool {
+    const fn every(every: u32) -> Self {
+        Self {
+            every: Cell::new(every),
+            counted: Cell::new(0),
+            since: Cell::new(None),
+        }
+    }
+
+    /// For how many polls this one stands, if it is one to be measured.
+    fn weight(&self) -> Option<u32> {
         let counted = self.counted.get() + 1;
         self.counted.set(counted);
         if counted >= Self::LOOK {
@@ -259,17 +300,9 @@ impl Sampling {
             }
             self.counted.set(0);
         }
-        match self.left.get() {
-            0 => {
-                // By chance, so that no rhythm of the polls is mistaken for their cost.
-                self.left.set(fastrand::u32(0..self.every.get() * 2 - 1));
-                true
-            }
-            left => {
-                self.left.set(left - 1);
-                false
-            }
-        }
+        let every = self.every.get();
+        // Each poll for itself: no rhythm of theirs is mistaken for their cost, and a short one counts as a long one.
+        (every == 1 || fastrand::u32(0..every) == 0).then_some(every)
     }
 }
 
@@ -279,16 +312,24 @@ mod tests {
 
     #[test]
     fn the_polls_that_are_measured_stand_for_all() {
+        fastrand::seed(7);
         for every in [1, 2, 7, 30] {
-            let sampling = Sampling {
-                every: Cell::new(every),
-                left: Cell::new(0),
-                counted: Cell::new(0),
-                since: Cell::new(None),
-            };
-            let measured = (0..1000).filter(|_| sampling.is_due()).count();
-            let expected = 1000 / every as usize;
-            assert!(measured.abs_diff(expected) <= expected / 3, "{every}: {measured}");
+            let sampling = Sampling::every(every);
+            // The look at the rate comes after these.
+            let stood_for: u32 = (0..1000).filter_map(|_| sampling.weight()).sum();
+            assert!(stood_for.abs_diff(1000) <= 400, "{every}: {stood_for}");
         }
+    }
+
+    #[test]
+    fn short_connections_count_as_much_as_long_ones() {
+        fastrand::seed(7);
+        let sampling = Sampling::every(10);
+        let (mut short, mut long) = (0, 0);
+        for poll in 0..Sampling::LOOK - 1 {
+            // One in two is the only poll of its connection.
+            *(if poll % 2 == 0 { &mut short } else { &mut long }) += sampling.weight().unwrap_or(0);
+        }
+        assert!(short.abs_diff(512) < 200 && long.abs_diff(512) < 200, "{short} {long}");
     }
 }

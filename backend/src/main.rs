@@ -41,7 +41,7 @@ struct Serve {
     /// The name of this node; by default one that is kept in the data folder.
     #[arg(long, env = "FRESHET_NODE_ID", value_name = "NAME")]
     node_id: Option<String>,
-    /// Another origin whose pages may call this service (repeat for more).
+    /// Another origin whose page reaches this service, by a proxy or by WebSocket (repeat for more). No CORS headers are sent.
     #[arg(long, env = "FRESHET_ALLOW_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// A name under which the service may be addressed, beside the loopback ones (repeat for more).

@@ -49,7 +49,9 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
             _ = stopping.wait_for(|&stopping| stopping) => return,
         }
         let now_us = now_us();
-        let (readers, readers_total) = service.readers.describe(MOST_READERS, now_us);
+        let (mut readers, readers_total) = service.readers.describe(MOST_READERS, now_us);
+        // The value goes to every page once a second: it must not grow with those who left.
+        readers.retain(|reader| reader.active);
         let topics = describe_topics(&service, now_us);
         let process_cpu_us = process_cpu_ns() / 1000;
         append(

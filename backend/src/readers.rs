@@ -33,6 +33,8 @@ pub(crate) struct Counters {
     pub(crate) empty: AtomicU64,
     pub(crate) frames: AtomicU64,
     pub(crate) events: AtomicU64,
+    pub(crate) state_events: AtomicU64,
+    pub(crate) state_bytes: AtomicU64,
     pub(crate) bytes_in: AtomicU64,
     pub(crate) bytes_out: AtomicU64,
     pub(crate) cpu_ns: AtomicU64,
@@ -41,7 +43,23 @@ pub(crate) struct Counters {
     pub(crate) superseded: AtomicU64,
 }
 
+/// What one page or message brought.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Delivered {
+    pub(crate) events: u64,
+    pub(crate) state_events: u64,
+    pub(crate) state_bytes: u64,
+}
+
 impl Counters {
+    pub(crate) fn delivered(&self, delivered: Delivered) {
+        self.events.fetch_add(delivered.events, Relaxed);
+        if delivered.state_events > 0 {
+            self.state_events.fetch_add(delivered.state_events, Relaxed);
+            self.state_bytes.fetch_add(delivered.state_bytes, Relaxed);
+        }
+    }
+
     pub(crate) fn gaps<'a>(&self, gaps: impl IntoIterator<Item = &'a Gap>) {
         for gap in gaps {
             match (gap.count, gap.reason) {
@@ -58,6 +76,8 @@ impl Counters {
             (&self.empty, &other.empty),
             (&self.frames, &other.frames),
             (&self.events, &other.events),
+            (&self.state_events, &other.state_events),
+            (&self.state_bytes, &other.state_bytes),
             (&self.bytes_in, &other.bytes_in),
             (&self.bytes_out, &other.bytes_out),
             (&self.cpu_ns, &other.cpu_ns),
@@ -94,6 +114,18 @@ impl Figures {
         Connected(Arc::clone(self))
     }
 
+    fn is_unnamed(&self) -> bool {
+        self.id.starts_with(UNNAMED)
+    }
+
+    /// Who is connected is seen now.
+    fn last_seen_us(&self, now_us: i64) -> i64 {
+        match self.connected.load(Relaxed) {
+            0 => self.last_seen_us.load(Relaxed),
+            _ => now_us,
+        }
+    }
+
     fn active(&self, now_us: i64) -> bool {
         let polled = self.lane == LaneKind::Poll && now_us - self.last_seen_us.load(Relaxed) < ACTIVE_US;
         polled || self.connected.load(Relaxed) > 0
@@ -110,6 +142,8 @@ impl Figures {
             empty: counters.empty.load(Relaxed),
             frames: counters.frames.load(Relaxed),
             events: counters.events.load(Relaxed),
+            state_events: counters.state_events.load(Relaxed),
+            state_bytes: counters.state_bytes.load(Relaxed),
             bytes_in: counters.bytes_in.load(Relaxed),
             bytes_out: counters.bytes_out.load(Relaxed),
             cpu_us: counters.cpu_ns.load(Relaxed) / 1000,
@@ -143,7 +177,6 @@ pub struct Readers {
     table: Mutex<Table>,
     /// Sums of those that had to leave the table, so that totals never shrink.
     left: [Counters; 2],
-    unnamed: AtomicU64,
 }
 
 impl Readers {
@@ -152,15 +185,14 @@ impl Readers {
             most,
             table: Mutex::default(),
             left: Default::default(),
-            unnamed: AtomicU64::new(0),
         }
     }
 
-    /// The figures of this reader; without a name it gets one of ours.
-    pub fn seen(&self, id: Option<&str>, lane: LaneKind, now_us: i64) -> Arc<Figures> {
+    /// The figures of this reader; without a name it goes by its connection.
+    pub fn seen(&self, id: Option<&str>, connection: u64, lane: LaneKind, now_us: i64) -> Arc<Figures> {
         let id: Arc<str> = match id {
             Some(id) => Arc::from(id),
-            None => Arc::from(format!("{UNNAMED}{}", self.unnamed.fetch_add(1, Relaxed))),
+            None => Arc::from(format!("{UNNAMED}{connection}")),
         };
         let mut table = self.table.lock();
         if let Some(figures) = table.get(&(Arc::clone(&id), lane)) {
@@ -175,23 +207,24 @@ impl Readers {
         figures
     }
 
-    /// Lets an eighth of the table go, the longest silent first; who is connected stays.
+    /// Lets an eighth of the table go, those without a name and the longest silent first. Whose figures somebody still
+    /// holds, a stream or a connection that polls, stays: what is counted from now on must not be lost.
     fn make_room(&self, table: &mut Table, now_us: i64) {
         let mut idle: Vec<_> = table
             .iter()
-            .filter(|(_, figures)| figures.connected.load(Relaxed) == 0)
-            .map(|(key, figures)| (now_us - figures.last_seen_us.load(Relaxed), key.clone()))
+            .filter(|(_, figures)| Arc::strong_count(figures) == 1)
+            .map(|(key, figures)| (!figures.is_unnamed(), figures.last_seen_us(now_us), key.clone()))
             .collect();
-        idle.sort_by_key(|(silent_us, _)| std::cmp::Reverse(*silent_us));
+        idle.sort_by_key(|&(named, last_seen_us, _)| (named, last_seen_us));
         idle.truncate((self.most / 8).max(1));
-        for (_, key) in idle {
+        for (_, _, key) in idle {
             if let Some(figures) = table.remove(&key) {
                 self.left[figures.lane as usize].add(&figures.counters);
             }
         }
     }
 
-    /// At most `most`: the active ones first, of these the ones with names, the last seen first; and how many there are.
+    /// At most `most`: the active ones first, of these the ones with names, the last seen first; and how many are known.
     pub fn describe(&self, most: usize, now_us: i64) -> (Vec<Reader>, u32) {
         let mut known: Vec<_> = self.table.lock().values().cloned().collect();
         let total = u32::try_from(known.len()).unwrap_or(u32::MAX);
@@ -199,8 +232,8 @@ impl Readers {
         known.sort_by_key(|figures| {
             (
                 !figures.active(now_us),
-                figures.id.starts_with(UNNAMED),
-                -figures.last_seen_us.load(Relaxed),
+                figures.is_unnamed(),
+                -figures.last_seen_us(now_us),
             )
         });
         known.truncate(most);
@@ -227,18 +260,40 @@ mod tests {
     #[test]
     fn the_table_is_bounded_and_totals_never_shrink() {
         let readers = Readers::new(16);
-        let connected = readers.seen(Some("stays"), LaneKind::Stream, 0).connect();
+        let held = readers.seen(Some("stays"), 0, LaneKind::Poll, 0);
         for reader in 0..1000 {
-            let figures = readers.seen(Some(&format!("r{reader}")), LaneKind::Poll, reader);
+            let figures = readers.seen(Some(&format!("r{reader}")), 0, LaneKind::Poll, reader);
             figures.counters.events.fetch_add(3, Relaxed);
         }
+        // What is counted of a request that took its time.
+        held.counters.events.fetch_add(1, Relaxed);
         let (listed, total) = readers.describe(100, 1000);
         assert!(total <= 16, "{total}");
         assert_eq!(listed.len(), total as usize);
-        assert!(listed.iter().any(|reader| reader.id == "stays" && reader.active));
-        assert_eq!(readers.totals(LaneKind::Poll, 1000).0.events.load(Relaxed), 3000);
+        assert_eq!(readers.totals(LaneKind::Poll, 1000).0.events.load(Relaxed), 3001);
+    }
+
+    #[test]
+    fn a_stream_is_found_beside_any_number_of_later_polls() {
+        let readers = Readers::new(1000);
+        let stream = readers.seen(Some("page"), 0, LaneKind::Stream, 0);
+        let connected = stream.connect();
+        for reader in 0..200 {
+            readers.seen(Some(&format!("r{reader}")), 0, LaneKind::Poll, 10 + reader);
+        }
+        let found = |now_us| readers.describe(10, now_us).0.iter().any(|reader| reader.id == "page");
+        assert!(found(1000));
         drop(connected);
-        assert_eq!(readers.totals(LaneKind::Stream, 1000).1, 0);
+        assert!(!found(1000));
+    }
+
+    #[test]
+    fn polls_without_a_name_go_by_their_connection() {
+        let readers = Readers::new(1000);
+        for request in 0..100 {
+            readers.seen(None, request % 3, LaneKind::Poll, 0);
+        }
+        assert_eq!(readers.totals(LaneKind::Poll, 0).1, 3);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -22,8 +23,14 @@ use crate::config::Limits;
 use crate::connection::{Connection, CountedStream, Metered};
 use crate::time::now_us;
 
+/// Files that are open beside connections: the listener, the log, what the sources read.
+const OTHER_FILES: usize = 64;
+
 /// How often a connection whose request comes slowly is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// What the kernel may hold for a reader, in bytes (Linux doubles it for its own book-keeping).
+const SEND_BUFFER: usize = 128 << 10;
 
 /// What a connection gets that is one too many: RFC 9457, by hand, because there is no HTTP on it yet.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
@@ -32,7 +39,13 @@ connection: close\r\ncontent-length: 100\r\n\r\n\
 
 /// Serves until `stopping`, then lets what is open end, for as long as the limits allow.
 pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits, mut stopping: watch::Receiver<bool>) {
-    let most = limits.connections;
+    let most = limits.connections.min(open_files().saturating_sub(OTHER_FILES));
+    if most < limits.connections {
+        tracing::warn!(
+            connections = most,
+            "the limit on open files (ulimit -n) is below the bound on connections"
+        );
+    }
     let slots = Arc::new(Semaphore::new(most));
     let mut refused = stopping.clone();
     loop {
@@ -65,6 +78,21 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
     }
 }
 
+/// Asks for as many open files as the system lets this process have, and says how many they are.
+fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
 fn refuse(mut tcp: TcpStream) {
     tokio::spawn(async move {
         let _ = timeout(LOOK, tcp.write_all(FULL)).await;
@@ -80,9 +108,11 @@ fn start(
 ) {
     // An event is small and must not wait for the acknowledgement of the one before.
     let _ = tcp.set_nodelay(true);
+    // The kernel would hold megabytes for a reader that is slow: the newest event, a pong and the goodbye would all
+    // wait behind them.
+    let _ = socket2::SockRef::from(&tcp).set_send_buffer_size(SEND_BUFFER);
     let Ok(local) = tcp.local_addr() else { return };
     let connection = Arc::new(Connection::new(local, slot));
-    let head_timeout_us = i64::try_from(limits.header_timeout.as_micros()).unwrap_or(i64::MAX);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
@@ -96,7 +126,7 @@ fn start(
         request.extensions_mut().insert(Arc::clone(&of_request));
         answer(router.clone(), request, Arc::clone(&of_request))
     });
-    let watched = Arc::clone(&connection);
+    let (watched, limits) = (Arc::clone(&connection), limits.clone());
     let serving = async move {
         let mut http = std::pin::pin!(http.serve_connection(io, service).with_upgrades());
         let mut look = interval(LOOK);
@@ -113,8 +143,8 @@ fn start(
                     asked = true;
                     http.as_mut().graceful_shutdown();
                 }
-                // Polled again after this, the connection finds its time is up.
-                _ = look.tick() => watched.check_head(now_us(), head_timeout_us),
+                // Polled again after this, a connection whose request is late finds that out.
+                _ = look.tick() => if watched.look(now_us(), &limits) { return },
             }
         }
     };

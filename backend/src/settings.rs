@@ -63,24 +63,28 @@ impl Store {
         expected: Option<u64>,
         now_us: i64,
     ) -> Result<Arc<SettingsVersion>, SettingsError> {
-        let mut refused = None;
+        let mut outcome = None;
         self.current
             .send_if_modified(|current| match changed(current, patch, expected) {
-                Ok(settings) if settings == current.settings => false,
+                Ok(settings) if settings == current.settings => {
+                    outcome = Some(Ok(Arc::clone(current)));
+                    false
+                }
                 Ok(settings) => {
                     *current = Arc::new(SettingsVersion {
                         version: current.version + 1,
                         changed_us: now_us,
                         settings,
                     });
+                    outcome = Some(Ok(Arc::clone(current)));
                     true
                 }
                 Err(error) => {
-                    refused = Some(error);
+                    outcome = Some(Err(error));
                     false
                 }
             });
-        refused.map_or_else(|| Ok(self.current()), Err)
+        outcome.unwrap_or_else(|| Ok(self.current()))
     }
 }
 

@@ -19,7 +19,7 @@ pub use reading::{Batch, Budget, Place, ReadError, Reading};
 use topic::Waiting;
 pub use topic::{Draft, Topic, Watch};
 
-/// What a state topic may hold: enough for a poller that comes every half a minute, and no history.
+/// What a state topic may hold: some seconds for a reader that comes now and then, and no history.
 const STATE_BYTES: usize = 256 << 10;
 
 /// All topics of this process, by name.

@@ -150,7 +150,7 @@ async fn a_poll_that_knows_the_newest_page_is_told_that_nothing_changed() {
     let mut connection = Connection::open(server.address).await;
     for known in [
         etag.clone(),
-        format!("W/{etag}"),
+        etag.trim_start_matches("W/").to_owned(),
         format!("\"other\", {etag}"),
         "*".to_owned(),
     ] {

@@ -17,7 +17,7 @@ pub enum LaneKind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Deliveries {
-    /// The most recently active first; the list is bounded, `readers_total` is not.
+    /// Those that are active, at most 50: who is connected and who gave a name first. `readers_total` counts all that are known.
     pub readers: Vec<Reader>,
     pub readers_total: u32,
     pub topics: Vec<Topic>,
@@ -37,12 +37,15 @@ pub struct Reader {
     pub first_seen_us: i64,
     /// HTTP requests, the WebSocket handshakes among them.
     pub requests: u64,
-    /// Polls that brought no event, 304 among them.
+    /// Polls that brought no event of a log topic, 304 among them.
     pub empty: u64,
     /// WebSocket messages to the reader.
     pub frames: u64,
     /// Events delivered.
     pub events: u64,
+    /// Of these, values of state topics, and their share of `bytes_out`: what a page reads about itself.
+    pub state_events: u64,
+    pub state_bytes: u64,
     /// Bytes at the server's socket, headers and frames included.
     pub bytes_in: u64,
     pub bytes_out: u64,

@@ -1,7 +1,7 @@
 //! The types that cross Freshet's network, and nothing else.
 //!
 //! The back end writes them, the page and the tests read them. Times are integer microseconds since the
-//! Unix epoch, in fields that end in `_us`. The routes that carry them are listed in ARCHITECTURE.md.
+//! Unix epoch, in fields that end in `_us`. `GET /api/v1/openapi.json` lists the routes that carry them.
 
 mod cursor;
 mod delivery;

@@ -30,7 +30,8 @@ pub struct Page<'a> {
 pub struct Gap {
     pub topic: String,
     pub partition: u32,
-    /// The first offset that is missing, in the epoch that the reader's cursor had.
+    /// The first offset that is missing, in the epoch that the reader's cursor had; 0 where a reader asked for a time
+    /// and even that is not known.
     pub from_offset: u64,
     /// How many are missing; unknown (null) when the log behind the topic is another one.
     pub count: Option<u64>,
@@ -44,8 +45,6 @@ pub struct Gap {
 pub enum GapReason {
     /// They were dropped from the topic before they were read: too old, or too many.
     Retention,
-    /// The reader lagged behind further than a connection's queue holds.
-    Overflow,
     /// The log behind the topic is another one than the cursor's (its epoch changed).
     Epoch,
     /// State topics only: a newer value took their place. Nothing that counts was lost.
@@ -56,7 +55,6 @@ impl fmt::Display for GapReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Retention => "retention",
-            Self::Overflow => "overflow",
             Self::Epoch => "epoch",
             Self::Superseded => "superseded",
         })

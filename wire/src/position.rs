@@ -20,7 +20,7 @@ pub enum Position {
     Latest,
     /// A given offset of one partition; the others from their latest.
     Offset { partition: u32, offset: u64 },
-    /// The first event that was ingested at or after this time, in microseconds.
+    /// The first event that was ingested at or after this time, in microseconds; if there is none yet, what comes next.
     Time(i64),
 }
 
@@ -41,6 +41,8 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self, PositionError> {
         match text.split_once(':') {
+            // Not `+7`: one position has one text.
+            Some(("time", us)) if us.starts_with('+') => Err(PositionError::Time),
             Some(("time", us)) => us.parse().map(Self::Time).map_err(|_| PositionError::Time),
             Some(("offset", rest)) => rest
                 .split_once(':')

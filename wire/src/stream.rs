@@ -90,8 +90,8 @@ pub struct Limits {
     /// The server pings when nothing was sent for this long; a client that heard nothing for twice as long
     /// may take the connection for dead. In milliseconds.
     pub heartbeat_ms: u32,
-    /// How far a reader may lag behind before events are dropped for it, in bytes of events.
-    pub queue_bytes: u32,
+    /// How far a reader may lag behind in a log topic before events are dropped for it, in bytes of events.
+    pub window_bytes: u32,
 }
 
 /// Events that were ready together.

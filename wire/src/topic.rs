@@ -29,7 +29,7 @@ pub struct Topic {
     /// Bytes of encoded events, over the last ten seconds.
     pub bytes_per_s: f64,
     pub window: Window,
-    /// Connections that are subscribed now, and pollers that asked within the last minute.
+    /// Streams that are subscribed now, and long polls that wait.
     pub readers: u32,
 }
 

@@ -11,6 +11,8 @@ use subtle::ConstantTimeEq;
 use super::Service;
 use crate::error::Error;
 
+const SCHEME: &[u8] = b"Bearer ";
+
 pub(super) async fn check(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if let (Some(token), false) = (&service.config.admin_token, reads) {
@@ -18,7 +20,11 @@ pub(super) async fn check(State(service): State<Arc<Service>>, request: Request,
             .headers()
             .get(header::AUTHORIZATION)
             .map_or(&b""[..], |value| value.as_bytes());
-        let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+        // RFC 9110, section 11.1: the scheme's case does not matter.
+        let given = match given.split_at_checked(SCHEME.len()) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => token,
+            _ => b"",
+        };
         // The time of the comparison tells nothing of the token but its length.
         if !bool::from(given.ct_eq(token.as_bytes())) {
             return Error::token_needed().into_response();

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// Places remembered at once; readers with other topics or at other places find a slot of their own.
+use crate::readers::Delivered;
+
+/// Messages remembered at once; readers with other topics find a slot of their own, as a rule.
 const SLOTS: usize = 16;
 
 /// Where a reader stands: topic and next offset, in the order in which it subscribed.
@@ -18,7 +20,7 @@ pub(super) type Places = Vec<(u32, u64)>;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) frame: Bytes,
-    pub(super) events: u64,
+    pub(super) delivered: Delivered,
     /// How many events on it leads, in the order of the places.
     pub(super) steps: Vec<u64>,
 }

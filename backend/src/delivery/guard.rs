@@ -23,6 +23,10 @@ pub(super) async fn check(State(service): State<Arc<Service>>, request: Request,
 
 fn admit(config: &Config, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
     let text = |name: HeaderName| match headers.get(&name) {
+        // RFC 9112, section 3.2: of two hosts neither is the right one.
+        Some(_) if headers.get_all(&name).iter().count() > 1 => {
+            Err(Error::parameter(name.to_string(), "this header may stand once"))
+        }
         None => Ok(None),
         Some(value) => value
             .to_str()
@@ -78,15 +82,22 @@ fn is_own_host(config: &Config, host: &str) -> bool {
             .any(|allowed| allowed.eq_ignore_ascii_case(name))
 }
 
-/// The name without its port and without the brackets of IPv6.
+/// The name without its port, without the brackets of IPv6 and without the root's dot.
 fn host_name(host: &str) -> &str {
-    if let Some((name, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return name;
+    let port = |rest: &str| {
+        rest.is_empty()
+            || rest
+                .strip_prefix(':')
+                .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if let Some((name, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return if port(rest) && name.contains(':') { name } else { host };
     }
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+    let name = match host.find(':') {
+        Some(at) if port(&host[at..]) => &host[..at],
         _ => host,
-    }
+    };
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// True when somebody stands between the browser and this process: a proxy that says so, or one (as Trunk's)
@@ -165,6 +176,9 @@ mod tests {
             "[2001:db8::1]",
             "",
             "localhost.evil.example",
+            "[::1].evil.example",
+            "[127.0.0.1]evil.example:80",
+            "localhost:80:80",
         ] {
             assert!(!admit_with(foreign, None), "{foreign}");
         }

@@ -19,6 +19,7 @@ use super::{Service, etag, query};
 use crate::connection::Connection;
 use crate::encode;
 use crate::error::Error;
+use crate::readers::Delivered;
 use crate::tail::{Batch, Budget, Reading, Watch};
 use crate::time::now_us;
 
@@ -26,7 +27,7 @@ use crate::time::now_us;
 pub(super) const MOST_EVENTS: u64 = 5000;
 const DEFAULT_EVENTS: u64 = 500;
 /// The most bytes of events that one page carries, but for a single larger event.
-const PAGE_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 512 << 10;
 const MOST_WAIT_S: u64 = 60;
 
 #[derive(Debug, Default)]
@@ -80,7 +81,9 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let query = Query::parse(text.as_deref(), service.config.limits.subscriptions)?;
-    let figures = service.readers.seen(query.reader.as_deref(), LaneKind::Poll, now_us());
+    let figures = service
+        .readers
+        .seen(query.reader.as_deref(), connection.number, LaneKind::Poll, now_us());
     connection.claim(&figures);
     let mut reading = Reading::find(&service.tail, &query.from)?;
     let budget = Budget {
@@ -93,8 +96,13 @@ pub(super) async fn events(
     }
 
     figures.counters.gaps(&batch.gaps);
-    figures.counters.events.fetch_add(batch.events.len() as u64, Relaxed);
-    if batch.events.is_empty() {
+    let (events, state_events) = (batch.events.len() as u64, batch.state_events);
+    figures.counters.delivered(Delivered {
+        events,
+        state_events,
+        state_bytes: batch.state_bytes,
+    });
+    if events == state_events {
         figures.counters.empty.fetch_add(1, Relaxed);
     }
     let etag = validator(&reading);
@@ -127,7 +135,8 @@ async fn wait(service: &Service, reading: &mut Reading, budget: Budget, wait: Du
 fn validator(reading: &Reading) -> String {
     let mut hasher = DefaultHasher::new();
     reading.next().hash(&mut hasher);
-    format!("\"{:016x}\"", hasher.finish())
+    // Weak: the time in a page differs from answer to answer.
+    format!("W/\"{:016x}\"", hasher.finish())
 }
 
 fn encode_page(batch: &Batch, reading: &Reading) -> Bytes {

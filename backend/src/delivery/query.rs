@@ -18,8 +18,9 @@ pub(super) fn unknown(name: &str) -> Error {
 
 /// A whole number from `least` to `most`.
 pub(super) fn number(field: &'static str, text: &str, least: u64, most: u64) -> Result<u64, Error> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        Ok(number) if digits && (least..=most).contains(&number) => Ok(number),
         _ => Err(Error::parameter(
             field,
             format!("{field} takes a whole number from {least} to {most}"),

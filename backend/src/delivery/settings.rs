@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use freshet_wire::SettingsVersion;
 use http::{HeaderMap, StatusCode, header};
+use http_body_util::LengthLimitError;
 use tokio::time::timeout;
 
 use super::Service;
@@ -33,13 +34,11 @@ pub(super) async fn patch(
     let limits = &service.config.limits;
     let body = match timeout(limits.header_timeout, to_bytes(body, limits.body_bytes)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            let detail = format!(
-                "the body did not arrive whole, or is larger than {} bytes",
-                limits.body_bytes
-            );
+        Ok(Err(error)) if is_too_large(&error) => {
+            let detail = format!("the body is larger than {} bytes", limits.body_bytes);
             return Err(Error::body(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
+        Ok(Err(_)) => return Err(Error::body(StatusCode::BAD_REQUEST, "the body did not arrive whole")),
         Err(_) => return Err(Error::body(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
     };
     let expected = headers
@@ -50,6 +49,10 @@ pub(super) async fn patch(
     let patch = serde_json::from_slice(&body)
         .map_err(|error| Error::body(StatusCode::BAD_REQUEST, format!("not JSON: {error}")))?;
     Ok(answer(&*service.settings.patch(&patch, expected, now_us())?))
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
 }
 
 fn answer(version: &SettingsVersion) -> Response {

@@ -16,6 +16,7 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use freshet_wire::{ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, ServerMessage, StreamProblem};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::frames::{Places, Shared};
@@ -24,7 +25,7 @@ use super::{Service, guard, query};
 use crate::connection::{Connection, Metered};
 use crate::encode;
 use crate::error::Error;
-use crate::readers::Figures;
+use crate::readers::{Delivered, Figures};
 use crate::tail::{Batch, Budget, Place, Reading, Watch};
 use crate::time::now_us;
 
@@ -56,7 +57,7 @@ pub(super) async fn upgrade(
             name => return Err(query::unknown(name)),
         }
     }
-    let response: Response<Body> = handshake(request.headers())?;
+    let response: Response<Body> = handshake(request.method(), request.headers())?;
     let upgrade = request
         .extensions_mut()
         .remove()
@@ -64,7 +65,9 @@ pub(super) async fn upgrade(
     if service.is_stopping() {
         return Err(Error::busy("the service is about to stop"));
     }
-    let figures = service.readers.seen(reader.as_deref(), LaneKind::Stream, now_us());
+    let figures = service
+        .readers
+        .seen(reader.as_deref(), connection.number, LaneKind::Stream, now_us());
     connection.claim(&figures);
     let proxied = guard::is_proxied(request.headers(), connection.local.port());
     let metered = Arc::clone(&connection);
@@ -136,13 +139,18 @@ impl Session {
         let mut beat = interval((limits.heartbeat / 2).min(limits.stuck / 4));
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut signs = Signs::new(Instant::now());
+        let mut stopping = self.service.stopping.clone();
+        // The service may have begun to stop before this reader could be woken for it.
+        self.watch.wake();
         loop {
             // In this order: a reader is woken for events a thousand times as often as for a message. But now and
             // then the client is heard first, or a busy topic would keep it waiting for ever.
             let events_first = !self.said.is_multiple_of(HEAR_EVERY);
+            // Who has not taken the last message is not woken for more; a stop is said to all.
+            let waiting = self.socket.is_waiting();
             tokio::select! {
                 biased;
-                () = self.watch.changed(), if events_first => self.deliver()?,
+                () = self.watch.changed(), if events_first && !waiting => self.deliver()?,
                 turn = self.socket.turn() => match turn {
                     Turn::Said(incoming) => {
                         signs.heard = Instant::now();
@@ -151,7 +159,8 @@ impl Session {
                     // What came meanwhile was left where it is.
                     Turn::Flushed => self.watch.wake(),
                 },
-                () = self.watch.changed() => self.deliver()?,
+                () = self.watch.changed(), if !waiting => self.deliver()?,
+                () = stopped(&mut stopping), if waiting => self.deliver()?,
                 _ = beat.tick() => self.look(&mut signs, Instant::now())?,
             }
         }
@@ -160,19 +169,19 @@ impl Session {
     /// Now and then: is the client there, and does it take what it is sent?
     fn look(&mut self, signs: &mut Signs, now: Instant) -> Result<(), End> {
         let limits = &self.service.config.limits;
-        let waiting = self.socket.pending_bytes();
-        if waiting == 0 || waiting != signs.waiting || self.said != signs.said {
-            // Slow is not stuck, and who takes bytes lives.
+        let (waiting, taken) = (self.socket.is_waiting(), self.socket.taken());
+        if !waiting || taken != signs.taken_bytes {
+            // Slow is not stuck, and who takes bytes while others wait lives.
             signs.taken = now;
-            if waiting > 0 {
+            if waiting {
                 signs.heard = now;
             }
         }
         if self.said != signs.said {
             signs.sent = now;
         }
-        (signs.waiting, signs.said) = (waiting, self.said);
-        if waiting > 0 || self.figures.queue_events.load(Relaxed) > 0 {
+        (signs.taken_bytes, signs.said) = (taken, self.said);
+        if waiting || self.figures.queue_events.load(Relaxed) > 0 {
             self.tell_lag();
         }
         if now - signs.taken >= limits.stuck {
@@ -185,7 +194,7 @@ impl Session {
         // Nothing was said for a while, so the reader cannot tell that all is well; or nothing was heard, as from a
         // client that only listens: its pong is its sign of life.
         let quiet = now - signs.sent >= limits.heartbeat / 2 || now - signs.heard >= limits.silence / 3;
-        if quiet && waiting == 0 {
+        if quiet && !waiting {
             signs.sent = now;
             self.socket.ping()?;
         }
@@ -206,7 +215,7 @@ impl Session {
                 message_bytes: count(limits.message_bytes),
                 subscriptions: count(limits.subscriptions),
                 heartbeat_ms: u32::try_from(limits.heartbeat.as_millis()).unwrap_or(u32::MAX),
-                queue_bytes: count(self.service.tail.window_bytes()),
+                window_bytes: count(self.service.tail.window_bytes()),
             },
         }
     }
@@ -302,7 +311,7 @@ impl Session {
         match self.next_shared() {
             Some(shared) => {
                 self.reading.advance(&shared.steps);
-                self.send(shared.frame.clone(), shared.events)?;
+                self.send(shared.frame.clone(), shared.delivered)?;
             }
             None => self.build()?,
         }
@@ -328,7 +337,15 @@ impl Session {
         let settled = self.reading.is_settled();
         let batch = self.reading.read(MESSAGE);
         let frame = encode_text(&encode_events(&batch, &self.reading.moved()));
-        let events = batch.events.len() as u64;
+        let mut delivered = Delivered {
+            events: batch.events.len() as u64,
+            state_events: batch.state_events,
+            state_bytes: batch.state_bytes,
+        };
+        if delivered.state_events == delivered.events {
+            // A message of nothing else is theirs with its frame.
+            delivered.state_bytes = frame.len() as u64;
+        }
         self.figures.counters.gaps(&batch.gaps);
         for gap in &batch.gaps {
             self.say(&ServerMessage::Gap(gap.clone()))?;
@@ -344,24 +361,24 @@ impl Session {
                 self.places.clone(),
                 Shared {
                     frame: frame.clone(),
-                    events,
+                    delivered,
                     steps,
                 },
             );
         }
-        self.send(frame, events)
+        self.send(frame, delivered)
     }
 
     fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
         let mut text = BytesMut::new();
         encode::json(&mut text, message);
-        self.send(encode_text(&text), 0)
+        self.send(encode_text(&text), Delivered::default())
     }
 
-    fn send(&mut self, frame: Bytes, events: u64) -> Result<(), End> {
+    fn send(&mut self, frame: Bytes, delivered: Delivered) -> Result<(), End> {
         self.said += 1;
         self.figures.counters.frames.fetch_add(1, Relaxed);
-        self.figures.counters.events.fetch_add(events, Relaxed);
+        self.figures.counters.delivered(delivered);
         Ok(self.socket.send(frame)?)
     }
 
@@ -377,8 +394,8 @@ struct Signs {
     heard: Instant,
     sent: Instant,
     taken: Instant,
-    /// Bytes that waited, and messages so far.
-    waiting: usize,
+    /// Bytes that the socket has taken, and messages, so far.
+    taken_bytes: u64,
     said: u64,
 }
 
@@ -388,10 +405,15 @@ impl Signs {
             heard: now,
             sent: now,
             taken: now,
-            waiting: 0,
+            taken_bytes: 0,
             said: 0,
         }
     }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // A sender that is gone has stopped too.
+    let _ = stopping.wait_for(|&stopping| stopping).await;
 }
 
 fn encode_events(batch: &Batch, next: &BTreeMap<&str, Cursor>) -> BytesMut {

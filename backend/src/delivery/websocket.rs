@@ -16,7 +16,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
@@ -41,13 +41,13 @@ const LINGER_BYTES: usize = 16 << 20;
 const MOST_PENDING: usize = 16;
 
 /// RFC 6455, section 4.2: the answer to a handshake, or what is wrong with it.
-pub(super) fn handshake(headers: &HeaderMap) -> Result<Response<axum::body::Body>, Error> {
+pub(super) fn handshake(method: &Method, headers: &HeaderMap) -> Result<Response<axum::body::Body>, Error> {
     let has = |name: HeaderName, token: &str| {
         let values = headers.get_all(name);
         let mut values = values.iter().filter_map(|value| value.to_str().ok());
         values.any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
     };
-    if !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
+    if method != Method::GET || !has(header::UPGRADE, "websocket") || !has(header::CONNECTION, "upgrade") {
         let detail = "this route is a WebSocket: `Connection: upgrade`, `Upgrade: websocket`";
         return Err(Error::upgrade_needed(detail, "Upgrade"));
     }
@@ -84,6 +84,7 @@ pub(super) struct Socket {
     decoder: Decoder,
     /// Frames that the socket has not taken yet; empty as a rule.
     pending: VecDeque<Bytes>,
+    taken: u64,
 }
 
 impl Socket {
@@ -98,6 +99,7 @@ impl Socket {
             io: parts.io.into_inner(),
             decoder,
             pending: VecDeque::new(),
+            taken: 0,
         })
     }
 
@@ -146,8 +148,14 @@ impl Socket {
     pub(super) fn send(&mut self, mut frame: Bytes) -> io::Result<()> {
         if self.pending.is_empty() {
             match self.io.try_write(&frame) {
-                Ok(bytes) if bytes == frame.len() => return Ok(()),
-                Ok(bytes) => frame.advance(bytes),
+                Ok(bytes) if bytes == frame.len() => {
+                    self.taken += bytes as u64;
+                    return Ok(());
+                }
+                Ok(bytes) => {
+                    frame.advance(bytes);
+                    self.taken += bytes as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -161,16 +169,19 @@ impl Socket {
         !self.pending.is_empty()
     }
 
-    /// Bytes that wait for the socket to take them.
-    pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(Bytes::len).sum()
+    /// Bytes that the socket has taken so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(frame) = self.pending.front_mut() {
             match ready!(Pin::new(&mut self.io).poll_write(cx, frame))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                bytes => frame.advance(bytes),
+                bytes => {
+                    frame.advance(bytes);
+                    self.taken += bytes as u64;
+                }
             }
             if frame.is_empty() {
                 self.pending.pop_front();

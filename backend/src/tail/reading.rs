@@ -22,6 +22,9 @@ pub struct Budget {
 pub struct Batch {
     /// In the order of their ingest; each as it was encoded when it was appended.
     pub events: Vec<Bytes>,
+    /// How many of them are values of state topics, and their bytes.
+    pub state_events: u64,
+    pub state_bytes: u64,
     pub gaps: Vec<Gap>,
     /// The budget ended before the events did.
     pub more: bool,
@@ -295,6 +298,10 @@ impl Reading {
             bytes += json.len();
             if !batch.events.is_empty() && (batch.events.len() == budget.events || bytes > budget.bytes) {
                 break;
+            }
+            if self.places[index].topic.kind() == TopicKind::State {
+                batch.state_events += 1;
+                batch.state_bytes += json.len() as u64;
             }
             self.places[index].next += 1;
             self.places[index].moved = true;

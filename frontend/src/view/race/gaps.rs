@@ -96,7 +96,6 @@ fn last_end(together: &[&Hole]) -> f64 {
 pub fn words(count: Option<u64>, reason: Option<GapReason>) -> String {
     let why = match reason {
         Some(GapReason::Retention) => "no longer kept",
-        Some(GapReason::Overflow) => "this page fell behind",
         Some(GapReason::Epoch) => "a new log",
         Some(GapReason::Superseded) => "superseded",
         None => "nobody said so",
