@@ -9,12 +9,12 @@ use leptos::prelude::*;
 
 use super::bind::Flag;
 use super::chart::surface::Surface;
-use super::chart::trend::{LEFT, MOST_US, Trend, TrendLane, span_us};
+use super::chart::trend::{Breaks, LEFT, MOST_US, Trend, TrendLane, span_us};
 use super::format;
 use super::frame::{Frame, on_frame, put};
 use super::panel::{Rows, picture, tools};
 use super::point::{self, Gesture, Line, Tip};
-use crate::lane::Lane;
+use crate::lane::{Lane, LaneId, Status};
 use crate::latency::Bucket;
 use crate::model::Model;
 
@@ -29,8 +29,11 @@ pub fn over_time() -> AnyView {
     let pointer = Pointer::default();
     let mut surface: Option<Surface> = None;
     let mut shown_us = 0.0;
+    let mut paused = false;
+    let mut watch = Watch::default();
     let on_pointer = Rc::clone(&pointer);
     on_frame(move |frame| {
+        watch.look(frame.model, frame.now_us);
         if frame.second && as_table.get_untracked() {
             put(rows, seconds(frame.model, frame.now_us));
         }
@@ -43,11 +46,13 @@ pub fn over_time() -> AnyView {
         if frame.second {
             shown_us = frame.shown_us;
         }
-        if surface.is_empty() || !(frame.second || frame.repaint || resized || moved) {
+        let turned = paused != frame.model.paused;
+        if surface.is_empty() || !(frame.second || frame.repaint || resized || moved || turned) {
             return;
         }
+        paused = frame.model.paused;
         pointer.set((at, false));
-        let mut trend = trend(frame, surface, shown_us);
+        let mut trend = trend(frame, surface, shown_us, &watch);
         trend.pointed_us = at.map(|x| (trend.time().us_at(x) / 1e6 - 0.5).round() * 1e6);
         trend.draw();
         match trend.pointed_us.zip(at) {
@@ -104,17 +109,60 @@ pub fn over_time() -> AnyView {
     .into_any()
 }
 
-fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64) -> Trend<'a> {
+/// Two frames further apart than this: the tab was hidden, or the machine asleep, and what came meanwhile does not count.
+const UNSEEN_US: f64 = 3e6;
+
+/// Watches for what breaks a lane's line.
+#[derive(Default)]
+struct Watch {
+    breaks: [Breaks; 2],
+    live: [bool; 2],
+    topics: Vec<String>,
+    looked_us: f64,
+}
+
+impl Watch {
+    /// On every frame, also while the picture is paused.
+    fn look(&mut self, model: &Model, now_us: f64) {
+        let chosen_anew = self.topics != model.topics;
+        if chosen_anew {
+            self.topics.clone_from(&model.topics);
+        }
+        // The clock may be set back, too.
+        let unseen = (now_us - self.looked_us).abs() > UNSEEN_US;
+        // Between two polls there is nothing to know.
+        let joins_us = [1.3e6 + f64::from(model.interval_ms) * 1.1e3, 2.5e6];
+        for (at, id) in [LaneId::Poll, LaneId::Stream].into_iter().enumerate() {
+            let (lane, breaks) = (model.lane(id), &mut self.breaks[at]);
+            let live = lane.status == Status::Live;
+            if self.live[at] && !live {
+                breaks.add(lane.since_us);
+            }
+            self.live[at] = live;
+            if chosen_anew {
+                breaks.add(now_us);
+            }
+            if unseen {
+                breaks.add(self.looked_us);
+            }
+            breaks.join(now_us, joins_us[at]);
+        }
+        self.looked_us = now_us;
+    }
+}
+
+fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64, watch: &Watch) -> Trend<'a> {
     let model = frame.model;
-    let seen = |us: &f64| *us > now_us - MOST_US;
-    let lane = |lane: &Lane, join_us: f64| TrendLane {
+    // While the picture is paused there is more than it shows.
+    let seen = |us: &f64| *us > now_us - MOST_US && *us < now_us;
+    let lane = |at: usize, lane: &Lane| TrendLane {
         buckets: lane
             .history
             .iter()
             .filter(|bucket| seen(&bucket.start_us))
             .copied()
             .collect(),
-        join_us,
+        breaks: watch.breaks[at].clone(),
         gaps_us: lane.gaps.iter().map(|gap| gap.at_us).filter(seen).collect(),
     };
     let epochs = |lane: &Lane| -> Vec<f64> {
@@ -127,9 +175,7 @@ fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64) -> Trend<'
     } else {
         stream_epochs
     };
-    // Between two polls there is nothing to know.
-    let poll_join_us = 1.3e6 + f64::from(model.interval_ms) * 1.1e3;
-    let lanes = [lane(&model.poll, poll_join_us), lane(&model.stream, 2.5e6)];
+    let lanes = [lane(0, &model.poll), lane(1, &model.stream)];
     let oldest = lanes
         .iter()
         .filter_map(|lane| lane.buckets.first())
@@ -140,7 +186,7 @@ fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64) -> Trend<'
         palette: frame.palette,
         now_us,
         span_us: span_us(oldest.map_or(0.0, |oldest| now_us - oldest)),
-        bound_us: model.offset().map_or(0.0, |offset| offset.bound_us),
+        paused: model.paused,
         lanes,
         epochs_us,
         pointed_us: None,

@@ -21,10 +21,59 @@ pub fn span_us(oldest_age_us: f64) -> f64 {
 /// What is drawn of one lane.
 pub struct TrendLane {
     pub buckets: Vec<Bucket>,
-    /// Seconds further apart than this are not joined: nothing is known of what lies between.
-    pub join_us: f64,
+    pub breaks: Breaks,
     /// When gaps were told.
     pub gaps_us: Vec<f64>,
+}
+
+/// Where a lane's line is broken, because nothing is known of what lies between two seconds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Breaks {
+    /// Since when seconds may be how far apart and still be joined, from the oldest to the newest.
+    pub joins_us: Vec<(f64, f64)>,
+    /// The lane was lost, was switched off, got other topics, could not be watched.
+    pub at_us: Vec<f64>,
+}
+
+impl Breaks {
+    /// Most of either that are kept: whoever has more changes faster than a second.
+    const KEPT: usize = 300;
+
+    /// From `now_us` on, seconds may be so far apart.
+    pub fn join(&mut self, now_us: f64, join_us: f64) {
+        if self.joins_us.last().is_none_or(|last| last.1 != join_us) {
+            keep(&mut self.joins_us, (now_us, join_us));
+        }
+    }
+
+    /// The line ends here.
+    pub fn add(&mut self, us: f64) {
+        keep(&mut self.at_us, us);
+    }
+
+    /// Whether a line goes from one second to a later one.
+    fn joined(&self, a: &Bucket, b: &Bucket) -> bool {
+        // A second is drawn in its middle.
+        let (from, to) = (a.start_us + 0.5e6, b.start_us + 0.5e6);
+        let later = self.joins_us.partition_point(|(since, _)| *since <= from);
+        let (before, after) = self.joins_us.split_at(later);
+        let in_force = before.last().or(after.first()).map_or(0.0, |(_, join_us)| *join_us);
+        // Until when the next event is in time; a change makes that anew.
+        let until = after.iter().fold(
+            from + in_force,
+            |until, (since, join_us)| {
+                if *since < until { since + join_us } else { until }
+            },
+        );
+        to <= until && !self.at_us.iter().any(|us| (from..to).contains(us))
+    }
+}
+
+fn keep<T>(kept: &mut Vec<T>, item: T) {
+    if kept.len() == Breaks::KEPT {
+        kept.remove(0);
+    }
+    kept.push(item);
 }
 
 pub struct Trend<'a> {
@@ -32,8 +81,8 @@ pub struct Trend<'a> {
     pub palette: &'a Palette,
     pub now_us: f64,
     pub span_us: f64,
-    /// The bound of the clock's error.
-    pub bound_us: f64,
+    /// The picture stands still: its right edge is not now.
+    pub paused: bool,
     pub lanes: [TrendLane; 2],
     /// When the log behind a topic became another one.
     pub epochs_us: Vec<f64>,
@@ -57,17 +106,12 @@ impl Trend<'_> {
         surface.dash(0.0, 0.0);
         surface.context.set_font(FONT);
         let time = self.time();
-        let all = || self.lanes.iter().flat_map(|lane| &lane.buckets);
-        let low = all().map(|bucket| bucket.p5_us).fold(f64::INFINITY, f64::min);
-        let high = all().map(|bucket| bucket.p99_us).fold(f64::NEG_INFINITY, f64::max);
         // With nothing to show the axis still stands: from 0.1 ms to 1 s.
-        // What lies far below the clock's bound cannot be told from nothing.
-        let low = low.max(self.bound_us / 4.0);
-        let (low, high) = if low > high { (1e2, 1e6) } else { (low, high) };
+        let (low, high) = extent(self.lanes.iter().flat_map(|lane| &lane.buckets)).unwrap_or((1e2, 1e6));
         let scale = LogScale::around(low, high, 16.0, surface.height - 30.0);
         self.axes(&time, &scale);
         for (lane, trend) in self.lanes.iter().enumerate() {
-            for stretch in joined(&trend.buckets, trend.join_us) {
+            for stretch in joined(&trend.buckets, &trend.breaks) {
                 self.stretch(&time, &scale, lane, stretch);
             }
         }
@@ -88,7 +132,12 @@ impl Trend<'_> {
         while age <= self.span_us {
             let x = time.x(self.now_us - age);
             let align = if age == 0.0 { "right" } else { "center" };
-            surface.text(&age_label(age), x, scale.bottom + 22.0, align, &self.palette.faint);
+            let label = if age == 0.0 && self.paused {
+                String::from("paused")
+            } else {
+                age_label(age)
+            };
+            surface.text(&label, x, scale.bottom + 22.0, align, &self.palette.faint);
             age += step;
         }
     }
@@ -100,7 +149,7 @@ impl Trend<'_> {
             return;
         };
         // A second on its own still gets the width of a second.
-        let (from, to) = (x(first) - 1.0, x(last) + 1.0);
+        let (from, to) = (x(first) - 1.5, x(last) + 1.5);
         context.set_fill_style_str(&self.palette.bands[lane]);
         context.begin_path();
         context.move_to(from, scale.y(first.p99_us));
@@ -168,28 +217,79 @@ impl Trend<'_> {
     }
 }
 
-/// The buckets in stretches whose neighbours are at most `join_us` apart.
-pub fn joined(buckets: &[Bucket], join_us: f64) -> impl Iterator<Item = &[Bucket]> {
-    buckets.chunk_by(move |a, b| b.start_us - a.start_us <= join_us)
+/// The least and the most of what is drawn. A logarithmic axis has no place for what is not above zero: that lies on its edge.
+fn extent<'a>(buckets: impl Iterator<Item = &'a Bucket>) -> Option<(f64, f64)> {
+    buckets
+        .flat_map(|bucket| [bucket.p5_us, bucket.p50_us, bucket.p99_us])
+        .filter(|us| *us > 0.0)
+        .map(|us| (us, us))
+        .reduce(|all, us| (all.0.min(us.0), all.1.max(us.1)))
+}
+
+/// The buckets in stretches that are drawn as one line.
+fn joined<'a>(buckets: &'a [Bucket], breaks: &Breaks) -> impl Iterator<Item = &'a [Bucket]> {
+    buckets.chunk_by(|a, b| breaks.joined(a, b))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_breaks_where_nothing_is_known() {
-        let bucket = |second: f64| Bucket {
+    fn bucket(second: f64) -> Bucket {
+        Bucket {
             start_us: second * 1e6,
             count: 1,
             p5_us: 1.0,
             p50_us: 2.0,
             p99_us: 3.0,
+        }
+    }
+
+    fn lengths(seconds: &[f64], breaks: &Breaks) -> Vec<usize> {
+        let buckets: Vec<_> = seconds.iter().copied().map(bucket).collect();
+        joined(&buckets, breaks).map(<[Bucket]>::len).collect()
+    }
+
+    #[test]
+    fn a_line_breaks_where_nothing_is_known() {
+        let seconds = [1.0, 2.0, 3.0, 9.0, 10.0, 20.0];
+        let mut breaks = Breaks::default();
+        breaks.join(0.0, 2.5e6);
+        assert_eq!(lengths(&seconds, &breaks), [3, 2, 1]);
+        breaks.add(2.6e6);
+        assert_eq!(lengths(&seconds, &breaks), [2, 1, 2, 1]);
+        assert_eq!(lengths(&[], &breaks), [0; 0]);
+    }
+
+    #[test]
+    fn an_interval_counts_for_its_own_time_only() {
+        let mut breaks = Breaks::default();
+        breaks.join(0.0, 10e6);
+        breaks.join(11e6, 2e6);
+        assert_eq!(
+            lengths(&[1.0, 10.0, 18.0, 19.0, 24.0], &breaks),
+            [2, 2, 1],
+            "slow polls are joined, fast ones are not"
+        );
+        breaks.join(30e6, 10e6);
+        assert_eq!(lengths(&[1.0, 10.0, 18.0, 19.0, 24.0], &breaks), [2, 2, 1]);
+    }
+
+    #[test]
+    fn the_axis_encloses_whatever_is_drawn() {
+        let good = Bucket {
+            p5_us: 20.0,
+            p50_us: 30.0,
+            p99_us: 40.0,
+            ..bucket(1.0)
         };
-        let buckets = [1.0, 2.0, 3.0, 9.0, 10.0, 20.0].map(bucket);
-        let lengths = |join| joined(&buckets, join).map(<[Bucket]>::len).collect::<Vec<_>>();
-        assert_eq!(lengths(2.5e6), [3, 2, 1]);
-        assert_eq!(lengths(1e9), [6]);
-        assert_eq!(joined(&[], 1.0).count(), 0);
+        let late = Bucket {
+            p5_us: -4.0,
+            p50_us: 900.0,
+            p99_us: 5e6,
+            ..bucket(2.0)
+        };
+        assert_eq!(extent([good, late].iter()), Some((20.0, 5e6)));
+        assert_eq!(extent([].iter()), None);
     }
 }

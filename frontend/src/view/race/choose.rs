@@ -69,23 +69,25 @@ pub fn topics(ui: Ui) -> AnyView {
     .into_any()
 }
 
-/// A press elsewhere closes the menu, and so does Escape.
+/// A press elsewhere closes the menu, and so does Escape, which gives the focus back to where it was opened.
 fn close_by_itself(menu: NodeRef<Details>) {
-    let close = move |event: &web_sys::Event, elsewhere_only: bool| {
-        let Some(menu) = menu.get_untracked().filter(|menu| menu.has_attribute("open")) else {
-            return;
-        };
+    let opened = move || menu.get_untracked().filter(|menu| menu.has_attribute("open"));
+    let pressed = window_event_listener(ev::pointerdown, move |event| {
         let target = event
             .target()
             .and_then(|target| target.dyn_into::<web_sys::Node>().ok());
-        if !(elsewhere_only && menu.contains(target.as_ref())) {
+        if let Some(menu) = opened().filter(|menu| !menu.contains(target.as_ref())) {
             let _ = menu.remove_attribute("open");
         }
-    };
-    let pressed = window_event_listener(ev::pointerdown, move |event| close(&event, true));
+    });
     let escaped = window_event_listener(ev::keydown, move |event| {
-        if event.key() == "Escape" {
-            close(&event, false);
+        let Some(menu) = opened().filter(|_| event.key() == "Escape") else {
+            return;
+        };
+        let _ = menu.remove_attribute("open");
+        let summary = menu.query_selector("summary").ok().flatten();
+        if let Some(summary) = summary.and_then(|summary| summary.dyn_into::<web_sys::HtmlElement>().ok()) {
+            let _ = summary.focus();
         }
     });
     on_cleanup(move || {
