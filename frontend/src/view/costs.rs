@@ -45,7 +45,7 @@ pub fn costs() -> AnyView {
         if !frame.second {
             return;
         }
-        window.add(frame.model, frame.deliveries, frame.now_us);
+        window.take(frame.model, frame.deliveries, frame.now_us);
         let costs = [window.cost(0), window.cost(1)];
         say(span, &["last ", &format::ago(window.span_us() + 0.5e6)]);
         verdict.put(frame.model, &costs, window.span_us(), frame.now_us);
