@@ -1,4 +1,4 @@
-//! "What it costs": differences of counters over the last minute, the server's where it alone can know.
+//! "What it costs": differences of counters since something was changed, over a minute at most; the server's where it alone can know.
 
 mod verdict;
 mod window;
@@ -8,8 +8,9 @@ use leptos::prelude::*;
 use self::window::{Cost, Window};
 use super::bind::{Class, Text, class, live, say, text};
 use super::format;
-use super::frame::{on_frame, put};
+use super::frame::{is_live, on_frame, put};
 use super::panel::lanes_table;
+use crate::lane::Status;
 
 /// Each row's name, and what it means.
 const ROWS: [(&str, &str); 6] = [
@@ -19,12 +20,12 @@ const ROWS: [(&str, &str); 6] = [
     ),
     (
         "bytes per event",
-        "At the server's socket, both ways, headers and frames included",
+        "At the server's socket, both ways, headers and frames included; without the topics that feed the page's own cards",
     ),
-    ("empty polls", "Polls that brought no event"),
+    ("empty polls", "Polls that brought no event of a log"),
     (
         "server CPU per event",
-        "CPU time of the server's threads over this lane's connections",
+        "CPU time of the server's threads over this lane's connections, the page's own cards included",
     ),
     (
         "missed · duplicate",
@@ -36,31 +37,62 @@ const ROWS: [(&str, &str); 6] = [
     ),
 ];
 
+/// The row of what was missed.
+const MISSED: usize = 4;
+
+/// Differences over less are noise.
+const SETTLED_US: f64 = 3e6;
+
+/// A page that was seen paints more often than that.
+const UNSEEN_US: f64 = 2e6;
+
 pub fn costs() -> AnyView {
     let cells = ROWS.map(|_| [(text("–"), Class::new("")), (text("–"), Class::new(""))]);
     let span = Text::default();
     let verdict = verdict::Sentence::new();
     let mut window = Window::default();
+    let (mut next_us, mut looked_us) = (0.0, f64::INFINITY);
     on_frame(move |frame| {
-        if !frame.second {
+        let now_us = frame.now_us;
+        let interrupted = frame.model.hidden || now_us - looked_us > UNSEEN_US;
+        looked_us = now_us;
+        // Also while the picture is paused, so that the window has no hole.
+        if !interrupted && now_us < next_us && next_us - now_us < 2e6 {
             return;
         }
-        window.take(frame.model, frame.deliveries, frame.now_us);
+        next_us = now_us + 1e6;
+        window.take(frame.model, frame.deliveries, now_us, interrupted);
+        if frame.model.paused {
+            return;
+        }
         let costs = [window.cost(0), window.cost(1)];
-        say(span, &["last ", &format::ago(window.span_us() + 0.5e6)]);
-        verdict.put(frame.model, &costs, window.span_us(), frame.now_us);
+        let statuses = [&frame.model.poll.status, &frame.model.stream.status];
+        let settled = window.span_us() >= SETTLED_US;
+        let bound_us = frame.model.offset().map(|offset| offset.bound_us);
+        let both = statuses.into_iter().all(is_live);
+        verdict.put(&window, &costs, bound_us.filter(|_| both));
+        match statuses.into_iter().any(is_live) {
+            true if settled => say(span, &["last ", &seconds(window.span_us())]),
+            true => say(span, &["measured anew"]),
+            false => say(span, &["from before"]),
+        }
         for (lane, cost) in costs.iter().enumerate() {
-            for (row, value) in cells.iter().zip(values(cost)) {
+            let values = match statuses[lane] {
+                Status::Off => [const { None }; 6],
+                status if is_live(status) && settled => values(cost),
+                // The figures of before stay, greyed.
+                _ => {
+                    cells.iter().for_each(|row| put(row[lane].1, "none"));
+                    continue;
+                }
+            };
+            for (row, value) in cells.iter().zip(values) {
                 put(row[lane].0, value.unwrap_or_else(|| String::from("–")));
+                put(row[lane].1, "");
             }
-            put(
-                cells[4][lane].1,
-                if cost.missed + cost.unknown_gaps > 0 {
-                    "lost"
-                } else {
-                    ""
-                },
-            );
+            if cost.missed + cost.unknown_gaps > 0 && *statuses[lane] != Status::Off {
+                put(cells[MISSED][lane].1, "lost");
+            }
         }
     });
     let row = |((name, title), [poll, stream]): ((&'static str, &'static str), [(Text, Class); 2])| {
@@ -84,21 +116,23 @@ pub fn costs() -> AnyView {
 
 /// In the order of [`ROWS`]; `None`: not measured.
 fn values(cost: &Cost) -> [Option<String>; 6] {
-    let unknown = if cost.unknown_gaps > 0 { " + ?" } else { "" };
+    let missed = match (cost.missed, cost.unknown_gaps) {
+        (0, 1..) => String::from("number unknown"),
+        (missed, 1..) => [&*format::count(missed), " + unknown"].concat(),
+        (missed, 0) => format::count(missed),
+    };
     [
         cost.exchanges.map(format::count),
         cost.bytes_per_event.map(format::bytes),
         cost.empty_share.map(format::percent),
         cost.cpu_us_per_event.map(format::micros),
-        Some(
-            [
-                &*format::count(cost.missed),
-                unknown,
-                " · ",
-                &format::count(cost.duplicates),
-            ]
-            .concat(),
-        ),
-        Some(format::count(cost.superseded)),
+        cost.measured
+            .then(|| [&*missed, " · ", &format::count(cost.duplicates)].concat()),
+        cost.measured.then(|| format::count(cost.superseded)),
     ]
+}
+
+/// The length of a window: "40 s", also beyond a minute, because it is one number that grows.
+fn seconds(us: f64) -> String {
+    [&*format::fixed(us / 1e6, 0), "\u{a0}s"].concat()
 }

@@ -47,6 +47,8 @@ struct Circumstances {
 #[derive(Debug, Default)]
 pub struct Window {
     snapshots: Vec<Snapshot>,
+    /// What the window before it counted last.
+    before: Option<[Counters; 2]>,
     under: Circumstances,
     late: [Late; 2],
     /// The lanes' events that are in `late`.
@@ -125,33 +127,20 @@ impl Window {
 
     /// Only the last snapshot's counts of what was lost stay: what a reconnect brings to light belongs to the new window.
     fn begin_anew(&mut self) {
-        if let Some(mut last) = self.snapshots.pop() {
-            last.at_us = f64::NAN;
-            self.snapshots = vec![last];
-        }
+        self.before = self.snapshots.pop().map(|last| last.lanes.map(|lane| lane.page));
+        self.snapshots.clear();
     }
 
-    fn add(&mut self, at_us: f64, lanes: [Counted; 2]) {
-        let longest_us = LONGEST_US.max(4e3 * f64::from(self.under.interval_ms));
-        match self.snapshots.first() {
-            Some(first) if first.at_us.is_nan() => {
-                let mut base = Snapshot {
-                    at_us,
-                    lanes: lanes.clone(),
-                };
-                for (new, old) in base.lanes.iter_mut().zip(&first.lanes) {
-                    new.page.missed = old.page.missed;
-                    new.page.unknown_gaps = old.page.unknown_gaps;
-                    new.page.duplicates = old.page.duplicates;
-                    new.page.superseded = old.page.superseded;
-                }
-                self.snapshots[0] = base;
-                return;
-            }
-            _ => self
-                .snapshots
-                .retain(|snapshot| at_us - snapshot.at_us <= longest_us + 0.5e6),
+    fn add(&mut self, at_us: f64, mut lanes: [Counted; 2]) {
+        for (new, old) in lanes.iter_mut().zip(self.before.take().into_iter().flatten()) {
+            new.page.missed = old.missed;
+            new.page.unknown_gaps = old.unknown_gaps;
+            new.page.duplicates = old.duplicates;
+            new.page.superseded = old.superseded;
         }
+        let longest_us = LONGEST_US.max(4e3 * f64::from(self.under.interval_ms));
+        self.snapshots
+            .retain(|snapshot| at_us - snapshot.at_us <= longest_us + 0.5e6);
         self.snapshots.push(Snapshot { at_us, lanes });
     }
 
@@ -300,11 +289,7 @@ mod tests {
         let cost = window.cost(0);
         assert_eq!((cost.events, cost.exchanges, cost.bytes_per_event), (5, None, None));
         window.add(2e6, counted(5, Some(reader(1, 1, 0))));
-        assert_eq!(
-            window.cost(0).bytes_per_event,
-            None,
-            "no event: nothing for each event"
-        );
+        assert_eq!(window.cost(0).bytes_per_event, None, "no event: nothing for each event");
     }
 
     #[test]
