@@ -38,6 +38,8 @@ pub struct Outage {
 pub struct GapBand {
     pub from_us: f64,
     pub to_us: f64,
+    /// How many events; `None` if nobody knows.
+    pub count: Option<u64>,
     pub words: String,
 }
 

@@ -1,7 +1,8 @@
 //! What the race keeps between frames: the columns, stretches without a connection, gaps.
 
 use super::gaps::Holes;
-use crate::lane::{Lane, LaneId, Status};
+use crate::lane::{Lane, LaneId, Request, Status};
+use crate::latency::Ring;
 use crate::model::Model;
 use crate::view::chart::columns::{Columns, Mark};
 use crate::view::chart::race::{Outage, Pause};
@@ -19,6 +20,8 @@ pub struct LaneFeed {
     pub holes: Holes,
     /// Up to when gaps were taken over.
     told_us: f64,
+    /// What happened before this, the lane had before its connection was lost.
+    heard_us: f64,
 }
 
 pub struct Feed {
@@ -111,6 +114,9 @@ impl LaneFeed {
             outage.to_us = Some(lane.since_us);
         }
         if let Some(pause) = pause {
+            let newest = lane.arrivals.newest();
+            let behind_us = newest.map_or(0.0, |arrival| arrival.latency_us().max(0.0));
+            self.heard_us = lane.last_heard_us.unwrap_or(0.0) - behind_us;
             if self.outages.len() == KEPT {
                 self.outages.remove(0);
             }
@@ -134,8 +140,51 @@ impl LaneFeed {
                 .arrivals
                 .iter_back()
                 .find(|it| it.received_us < gap.at_us && it.topic == topic);
-            let from_us = before.map_or(gap.at_us, |arrival| arrival.produced_us);
+            let known_us = match lane.id {
+                LaneId::Poll => complete_us(&lane.requests, gap.at_us),
+                LaneId::Stream => self.heard_us,
+            };
+            let from_us = before.map_or(gap.at_us, |arrival| arrival.produced_us.max(known_us));
             self.holes.add(topic, from_us, gap.at_us, gap.count, gap.reason);
         }
+    }
+}
+
+/// A poll that follows an answer sooner than this asks for the rest of it: no interval is so short.
+const AT_ONCE_US: f64 = 50e3;
+
+/// Up to when the polls before this moment brought all that had happened: when the last one was sent that left nothing.
+fn complete_us(requests: &Ring<Request>, at_us: f64) -> f64 {
+    let mut next_us = f64::NEG_INFINITY;
+    for request in requests.iter_back() {
+        if request.received_us + 1e3 < at_us && next_us - request.received_us > AT_ONCE_US {
+            return request.sent_us;
+        }
+        next_us = request.sent_us;
+    }
+    0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_happened_after_the_last_poll_that_left_nothing() {
+        let mut requests = Ring::new(8);
+        for (sent_us, received_us) in [(2e3, 10e3), (1_000e3, 1_010e3), (1_011e3, 1_020e3), (2_020e3, 2_030e3)] {
+            requests.push(Request {
+                sent_us,
+                received_us,
+                events: 1,
+            });
+        }
+        assert_eq!(complete_us(&requests, 2_030e3), 1_011e3);
+        assert_eq!(
+            complete_us(&requests, 1_020e3),
+            2e3,
+            "the second left something, so the first is the last that is known to be whole"
+        );
+        assert_eq!(complete_us(&Ring::new(1), 5.0), 0.0);
     }
 }

@@ -74,6 +74,7 @@ impl Holes {
                 GapBand {
                     from_us: together[0].from_us,
                     to_us: last_end(together),
+                    count,
                     words: words(count, reason),
                 }
             })

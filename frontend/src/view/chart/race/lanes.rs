@@ -1,8 +1,16 @@
 //! The background of the race: polls as bars, the lanes' lines, stretches without a connection, gaps.
 
-use super::{Outage, Pause, Scene};
+use super::{GapBand, Outage, Pause, Scene};
 use crate::lane::Request;
 use crate::latency::Ring;
+use crate::view::format;
+
+/// Words in the picture, and where.
+struct Label {
+    words: String,
+    middle: f64,
+    width: f64,
+}
 
 impl Scene<'_> {
     /// Each poll as a bar from the question to the answer.
@@ -90,24 +98,61 @@ impl Scene<'_> {
 
     /// Over the events: what outages and gaps are called, and the gaps themselves.
     pub(super) fn words(&self, lane: usize) {
-        let mut said_to = f64::NEG_INFINITY;
-
-        for outage in self.lanes[lane].outages {
-            let words = match outage.pause {
-                Pause::Connecting => "connecting",
-                Pause::Down => "no connection",
-                Pause::Refused => "refused",
-                Pause::Off => "switched off",
-            };
-            said_to = self.word(lane, self.outage(outage), said_to, words, &self.palette.dim);
+        let scene = &self.lanes[lane];
+        let name = |outage: &Outage| match outage.pause {
+            Pause::Connecting => "connecting",
+            Pause::Down => "no connection",
+            Pause::Refused => "refused",
+            Pause::Off => "switched off",
+        };
+        // Of outages that follow each other closely the newest is named.
+        let mut outages: Vec<Label> = Vec::new();
+        for outage in scene.outages.iter().rev() {
+            if let Some(label) = self.label(self.outage(outage), name(outage).to_owned())
+                && outages.last().is_none_or(|newer| label.is_left_of(newer))
+            {
+                outages.push(label);
+            }
         }
-        for gap in self.lanes[lane].gaps {
-            let (start, end) = (self.scale.x(gap.from_us), self.scale.x(gap.to_us));
-            // A gap of no length is still a gap.
-            let start = start.min(end - 6.0);
+        // A gap of no length is still a gap.
+        let stretch = |gap: &GapBand| {
+            let end = self.scale.x(gap.to_us);
+            [self.scale.x(gap.from_us).min(end - 6.0), end]
+        };
+        for [start, end] in scene.gaps.iter().map(stretch) {
             self.hatched(lane, start, end, &self.palette.lost);
-            said_to = self.word(lane, [start, end], said_to, &gap.words, &self.palette.lost);
         }
+        let gaps = self.gap_labels(scene.gaps, stretch);
+        let (top, bottom) = self.half(lane);
+        let middle = (top + bottom) / 2.0;
+        let apart = if outages.is_empty() || gaps.is_empty() {
+            0.0
+        } else {
+            12.0
+        };
+        self.write(&outages, middle - apart, &self.palette.dim);
+        self.write(&gaps, middle + apart, &self.palette.lost);
+    }
+
+    /// As many words as there is room for: why each gap was, how much was missed in each, or in all of them.
+    fn gap_labels(&self, gaps: &[GapBand], stretch: impl Fn(&GapBand) -> [f64; 2]) -> Vec<Label> {
+        let few = |gap: &GapBand| match gap.count {
+            Some(count) => [&format::count(count), " missed"].concat(),
+            None => String::from("some missed"),
+        };
+        let words: [&dyn Fn(&GapBand) -> String; 2] = [&|gap| gap.words.clone(), &few];
+        for words in words {
+            let labels: Vec<Label> = gaps
+                .iter()
+                .filter_map(|gap| self.label(stretch(gap), words(gap)))
+                .collect();
+            if labels.windows(2).all(|two| two[0].is_left_of(&two[1])) {
+                return labels;
+            }
+        }
+        let start = gaps.iter().map(|gap| stretch(gap)[0]).fold(f64::INFINITY, f64::min);
+        let end = gaps.iter().map(|gap| stretch(gap)[1]).fold(f64::NEG_INFINITY, f64::max);
+        self.label([start, end], together(gaps)).into_iter().collect()
     }
 
     /// From top to bottom of a lane's half.
@@ -126,25 +171,58 @@ impl Scene<'_> {
         }
     }
 
-    /// In the middle of what is seen of a stretch; not of one that is leaving the picture, and not over the words before, which end at
-    /// `said_to`. Where these words end.
-    fn word(&self, lane: usize, [start, end]: [f64; 2], said_to: f64, words: &str, ink: &str) -> f64 {
+    /// In the middle of what is seen of a stretch; none for one that is leaving the picture.
+    fn label(&self, [start, end]: [f64; 2], words: String) -> Option<Label> {
         let (rails, context) = (self.rails, &self.surface.context);
         let (from, to) = (start.max(rails.left), end.min(rails.right));
         if to <= from || to - from < (end - start) / 2.0 && to - from < 90.0 {
-            return said_to;
+            return None;
         }
-        let width = context.measure_text(words).map_or(0.0, |metrics| metrics.width()) + 14.0;
+        let width = context.measure_text(&words).map_or(0.0, |metrics| metrics.width()) + 14.0;
         let furthest = (rails.right - width / 2.0).max(rails.left + width / 2.0);
         let middle = ((from + to) / 2.0).clamp(rails.left + width / 2.0, furthest);
-        if middle - width / 2.0 < said_to {
-            return said_to;
+        Some(Label { words, middle, width })
+    }
+
+    fn write(&self, labels: &[Label], y: f64, ink: &str) {
+        for Label { words, middle, width } in labels {
+            self.surface.context.set_fill_style_str(&self.palette.panel);
+            self.surface
+                .context
+                .fill_rect(middle - width / 2.0, y - 10.0, *width, 20.0);
+            self.surface.text(words, *middle, y + 4.0, "center", ink);
         }
-        let (top, bottom) = self.half(lane);
-        let y = (top + bottom) / 2.0;
-        context.set_fill_style_str(&self.palette.panel);
-        context.fill_rect(middle - width / 2.0, y - 10.0, width, 20.0);
-        self.surface.text(words, middle, y + 4.0, "center", ink);
-        middle + width / 2.0
+    }
+}
+
+impl Label {
+    fn is_left_of(&self, other: &Self) -> bool {
+        self.middle + self.width / 2.0 <= other.middle - other.width / 2.0
+    }
+}
+
+/// Many gaps in one sentence.
+fn together(gaps: &[GapBand]) -> String {
+    let missed: u64 = gaps.iter().filter_map(|gap| gap.count).fold(0, u64::saturating_add);
+    let unknown = gaps.iter().any(|gap| gap.count.is_none());
+    let (missed, gaps) = (format::count(missed), format::count(gaps.len() as u64));
+    let most = if unknown { "at least " } else { "" };
+    [most, &missed, " missed in ", &gaps, " gaps"].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_gaps_are_told_with_all_that_is_known() {
+        let gap = |count| GapBand {
+            from_us: 0.0,
+            to_us: 1.0,
+            count,
+            words: String::new(),
+        };
+        assert_eq!(together(&[gap(Some(1_200)), gap(Some(34))]), "1,234 missed in 2 gaps");
+        assert_eq!(together(&[gap(Some(2)), gap(None)]), "at least 2 missed in 2 gaps");
     }
 }
