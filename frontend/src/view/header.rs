@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use super::bind::{Class, Flag, Text, class, click, if_empty, live, pressed, say, text};
 use super::frame::{is_live, on_frame, put};
+use super::notice::silent_us;
 use super::{Ui, format, lane_name, theme};
 use crate::lane::{LaneId, Status};
 use crate::model::Model;
@@ -21,10 +22,11 @@ pub fn header(ui: Ui) -> AnyView {
             return;
         }
         next_us = frame.now_us + 250e3;
-        let (text, class) = state(frame.model);
+        let (text, class) = state(frame.model, frame.now_us);
         put(words, text);
         put(look, class);
         put(paused, frame.model.paused);
+        dim(frame.model.paused);
         say(pause_words, &[pause_word(frame.model.paused)]);
         if let Some(offset) = frame.model.offset() {
             put(clock, format::offset(offset.offset_us, offset.bound_us));
@@ -47,6 +49,7 @@ pub fn header(ui: Ui) -> AnyView {
         let pause = !handle.model().paused;
         handle.set_paused(pause);
         put(paused, pause);
+        dim(pause);
         say(pause_words, &[pause_word(pause)]);
     });
     view! {
@@ -78,12 +81,25 @@ fn pause_word(paused: bool) -> &'static str {
     if paused { "Resume" } else { "Pause" }
 }
 
+/// Figures that stand still look like it.
+fn dim(paused: bool) {
+    if let Some(root) = document().document_element()
+        && root.has_attribute("data-paused") != paused
+    {
+        let _ = root.toggle_attribute("data-paused");
+    }
+}
+
 /// What is shown is live, or why not.
-fn state(model: &Model) -> (String, &'static str) {
+fn state(model: &Model, now_us: f64) -> (String, &'static str) {
     let down = |id: LaneId| !matches!(model.lane(id).status, Status::Live | Status::Off);
     let waits = |id: LaneId| matches!(model.lane(id).status, Status::Connecting);
     let (poll, stream) = (LaneId::Poll, LaneId::Stream);
+    let silent = |id: LaneId| silent_us(model.lane(id), now_us).is_some();
     match (down(poll), down(stream)) {
+        (false, false) if silent(poll) && silent(stream) => (String::from("no sign of life"), "live lost"),
+        (false, false) if silent(poll) => (String::from("polling waits"), "live lost"),
+        (false, false) if silent(stream) => (String::from("streaming is silent"), "live lost"),
         (false, false) if model.paused => (String::from("paused"), "live"),
         (false, false) => match model.solo {
             Some(id) => (["live, ", lane_name(id).0, " alone"].concat(), "live well"),

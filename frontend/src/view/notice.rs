@@ -1,27 +1,35 @@
 //! What must not be overlooked, above everything else: no answer, a refusal, a broken promise.
 
+use freshet_wire::{Deliveries, Topic};
 use leptos::prelude::*;
 
-use super::bind::{Text, if_empty, live};
+use super::bind::{Class, Text, class, if_empty, live};
 use super::format;
 use super::frame::{on_frame, put};
-use crate::lane::{Lane, Status};
+use crate::lane::{Lane, LaneId, Status};
 use crate::model::Model;
+
+/// The stream hears an answer to its clock probes every two seconds; whoever owes one for longer than this is silent.
+const SILENT_US: f64 = 3.5e6;
 
 pub fn notice() -> AnyView {
     let (what, why) = (Text::default(), Text::default());
+    let look = Class::new("notice");
     let mut next_us = 0.0;
     on_frame(move |frame| {
         // Also while the picture is paused.
         if frame.now_us >= next_us {
             next_us = frame.now_us + 250e3;
-            let (title, text) = trouble(frame.model, frame.now_us).unwrap_or_default();
+            let trouble = trouble(frame.model, frame.now_us);
+            put(look, if trouble.is_some() { "notice" } else { "notice calm" });
+            let outrun = || outrun(frame.model, frame.deliveries?);
+            let (title, text) = trouble.or_else(outrun).unwrap_or_default();
             put(what, title);
             put(why, text);
         }
     });
     view! {
-        <div class="notice" role="alert" hidden=if_empty(what)>
+        <div class=class(look) role="alert" hidden=if_empty(what)>
             // Only the first part is announced: the other counts seconds.
             <b>{live(what)}</b>
             <span class="dim" aria-live="off">{live(why)}</span>
@@ -48,10 +56,72 @@ fn trouble(model: &Model, now_us: f64) -> Option<(String, String)> {
     if wanted.peek().is_some() && wanted.all(|lane| is_lost(lane, now_us)) {
         return Some((String::from("The back end does not answer."), waiting(lanes, now_us)));
     }
+    if let Some(silent_us) = lanes
+        .into_iter()
+        .filter_map(|lane| silent_us(lane, now_us))
+        .reduce(f64::max)
+        && !lanes.into_iter().any(|lane| is_heard(lane, now_us))
+    {
+        let why = [
+            "Connected, but nothing came for ",
+            &*format::ago(silent_us),
+            ", not even a sign of life.",
+        ];
+        return Some((String::from("The back end is silent."), why.concat()));
+    }
     model
         .problem
         .as_ref()
         .map(|problem| (String::from("The server refused something."), problem.clone()))
+}
+
+/// For how long a lane that is connected has been owed an answer, if that is too long.
+pub fn silent_us(lane: &Lane, now_us: f64) -> Option<f64> {
+    let owed_since_us = match lane.id {
+        LaneId::Poll => lane.asking_since_us,
+        LaneId::Stream => lane.last_heard_us.map(|heard_us| heard_us.max(lane.since_us)),
+    };
+    owed_since_us
+        .filter(|_| lane.status == Status::Live)
+        .map(|since_us| now_us - since_us)
+        .filter(|silent_us| *silent_us > SILENT_US)
+}
+
+fn is_heard(lane: &Lane, now_us: f64) -> bool {
+    lane.status == Status::Live && lane.last_heard_us.is_some_and(|heard_us| now_us - heard_us < SILENT_US)
+}
+
+/// A topic of the race that writes more between two polls than the server keeps: polling will miss events.
+fn outrun(model: &Model, deliveries: &Deliveries) -> Option<(String, String)> {
+    if model.poll.status != Status::Live {
+        return None;
+    }
+    let chosen = |topic: &&Topic| model.topics.contains(&topic.name);
+    let topics = deliveries.topics.iter().filter(chosen);
+    let topic = topics.max_by(|a, b| share(a).total_cmp(&share(b)))?;
+    let interval_s = f64::from(model.interval_ms) / 1e3;
+    (share(topic) * interval_s > 1.0).then(|| {
+        let why = [
+            "Between two polls ",
+            &format::bytes(topic.bytes_per_s * interval_s),
+            " are written, of which the server keeps the newest ",
+            &format::bytes(topic.window.max_bytes as f64),
+            ": polling misses the rest.",
+        ];
+        let what = [
+            "Polling every ",
+            &format::interval(model.interval_ms),
+            " is too slow for ",
+            &topic.name,
+            ".",
+        ];
+        (what.concat(), why.concat())
+    })
+}
+
+/// What share of its window a topic writes in a second.
+fn share(topic: &Topic) -> f64 {
+    topic.bytes_per_s / (topic.window.max_bytes as f64).max(1.0)
 }
 
 fn is_lost(lane: &Lane, now_us: f64) -> bool {
