@@ -1,9 +1,9 @@
 //! The polling lane: asks, waits for the answer in full, waits one interval, asks again.
 
-use freshet_wire::Problem;
+use freshet_wire::{Event, Problem};
 
 use crate::api::{self, Failure};
-use crate::model::Handle;
+use crate::model::{CARD_TOPICS, Handle};
 use crate::wait::sleep;
 
 use super::retry::{Backoff, Due};
@@ -104,7 +104,10 @@ impl Poller {
         self.etag = polled.etag;
         let not_modified = batch.is_none();
         let more = batch.as_ref().is_some_and(|batch| batch.more);
-        let events = batch.as_ref().map_or(0, |batch| batch.events.len() as u32);
+        let of_log = |(_, event): &&(&str, Event<'_>)| !CARD_TOPICS.contains(&&*event.topic);
+        let events = batch
+            .as_ref()
+            .map_or(0, |batch| batch.events.iter().filter(of_log).count() as u32);
         if let Some(batch) = batch {
             page.ingest(LaneId::Poll, batch, received_page_us);
         }

@@ -23,7 +23,7 @@ pub struct Counters {
     pub hidden: u64,
     /// HTTP requests, or WebSocket connections that were tried.
     pub requests: u64,
-    /// Polls that brought no event, 304 among them.
+    /// Polls that brought no event of a log topic, 304 among them.
     pub empty: u64,
     pub not_modified: u64,
     /// WebSocket messages that came.
@@ -53,7 +53,7 @@ pub struct Request {
     pub sent_us: f64,
     /// The answer was there in full.
     pub received_us: f64,
-    /// Events that it brought.
+    /// Events of log topics that it brought.
     pub events: u32,
 }
 

@@ -106,6 +106,14 @@ pub fn rate(hz: f64) -> String {
     text
 }
 
+/// [`rate`] in words: "0.5 events/s", "1 event/s", "10,030 events/s".
+pub fn events_per_s(hz: f64) -> String {
+    let text = fixed(hz, if hz < 99.95 { 1 } else { 0 });
+    let text = text.strip_suffix(".0").unwrap_or(&text);
+    let unit = if text == "1" { "event/s" } else { "events/s" };
+    [text, unit].join("\u{a0}")
+}
+
 /// "×390", "×4.2": how many times sooner.
 pub fn times(ratio: f64) -> String {
     let mut text = String::from("×");
@@ -250,6 +258,10 @@ mod tests {
         assert_eq!(plain(bytes(4.3e9)), "4.3 GB");
         assert_eq!(rate(24.04), "24.0/s");
         assert_eq!(rate(1_000.0), "1,000/s");
+        assert_eq!(plain(events_per_s(0.52)), "0.5 events/s");
+        assert_eq!(plain(events_per_s(1.04)), "1 event/s");
+        assert_eq!(plain(events_per_s(24.0)), "24 events/s");
+        assert_eq!(plain(events_per_s(10_030.4)), "10,030 events/s");
         assert_eq!(times(4.21), "×4.2");
         assert_eq!(times(390.6), "×391");
         assert_eq!(times(12_345.0), "×12,300");

@@ -52,7 +52,7 @@ pub fn race(ui: Ui) -> AnyView {
     on_frame(move |frame| {
         painter.paint(frame, canvas);
         if frame.second {
-            put(head, heading(frame.model, frame.now_us));
+            put(head, heading(frame.model, painter.feed.began_us, frame.now_us));
             let (title, text) = why_empty(frame.model, frame.now_us).unwrap_or_default();
             say(empty.title, &[title]);
             put(empty.text, text);
@@ -157,25 +157,44 @@ impl Painter {
     }
 }
 
-fn heading(model: &Model, now_us: f64) -> String {
+fn heading(model: &Model, began_us: f64, now_us: f64) -> String {
     let span = span_us(model.interval_ms);
-    let recent = |lane: &Lane| {
-        let within = |us: f64| us >= now_us - span;
-        lane.arrivals
-            .iter_back()
-            .take_while(|it| within(it.received_us))
-            .filter(|it| within(it.produced_us))
-            .count()
-    };
-    let happened = recent(&model.poll).max(recent(&model.stream));
+    let since_us = began_us.max(now_us - span);
+    let rate = [&model.poll, &model.stream]
+        .into_iter()
+        .filter_map(|lane| rate_hz(lane, since_us, now_us))
+        .reduce(f64::max);
     [
         "last ",
-        &format::ago(span),
+        &*format::ago(span),
         " · ",
-        &format::fixed(happened as f64 / span * 1e6, 0),
-        " events/s",
+        &rate.map_or_else(|| String::from("–"), format::events_per_s),
     ]
     .concat()
+}
+
+/// Less says nothing of a rate.
+const LEAST_US: f64 = 1e6;
+
+/// How many events a second happened, over the time that the lane can tell of; `None` while it is down or has only begun.
+fn rate_hz(lane: &Lane, since_us: f64, now_us: f64) -> Option<f64> {
+    let newest = lane.arrivals.newest()?;
+    if lane.status != Status::Live {
+        return None;
+    }
+    let is_full = lane.arrivals.len() == Lane::ARRIVALS;
+    let oldest_us = lane.arrivals.iter().next().filter(|_| is_full).map(|it| it.received_us);
+    let from_us = oldest_us.map_or(since_us, |oldest_us| oldest_us.max(since_us));
+    // What happened since the last answer, or while the lane lags behind, it cannot know yet.
+    let asked_us = lane.requests.newest().map_or(now_us, |request| request.received_us);
+    let to_us = asked_us - newest.latency_us().max(0.0);
+    let happened = lane
+        .arrivals
+        .iter_back()
+        .take_while(|it| it.received_us >= from_us)
+        .filter(|it| it.produced_us >= from_us && it.produced_us <= to_us)
+        .count();
+    (to_us - from_us >= LEAST_US).then(|| happened as f64 / (to_us - from_us) * 1e6)
 }
 
 /// When the lane may bring what it still lacks, as far as that is known.
@@ -224,4 +243,44 @@ fn why_empty(model: &Model, now_us: f64) -> Option<(&'static str, String)> {
         },
         text,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::LaneId;
+    use crate::latency::Arrival;
+
+    fn arrival(produced_us: f64) -> Arrival {
+        Arrival {
+            topic: 0,
+            offset: 0,
+            produced_us,
+            ingested_us: produced_us,
+            sent_us: produced_us,
+            received_us: produced_us,
+            applied_us: produced_us,
+            foreign: false,
+            hidden: false,
+            backlog: false,
+        }
+    }
+
+    #[test]
+    fn a_rate_is_over_the_time_that_the_lane_can_tell_of() {
+        let mut lane = Lane::new(LaneId::Stream, String::new());
+        assert_eq!(rate_hz(&lane, 0.0, 6e6), None);
+        (0..400).for_each(|i| lane.arrivals.push(arrival(2e6 + f64::from(i) * 1e4)));
+        assert_eq!(rate_hz(&lane, 2e6, 6e6), None, "it is not live");
+        lane.set_status(Status::Live, 0.0);
+        assert_eq!(rate_hz(&lane, 2e6, 6e6), Some(100.0), "the page watches since then");
+        assert_eq!(rate_hz(&lane, 5.5e6, 6e6), None, "too short a time");
+        (0..Lane::ARRIVALS as u32).for_each(|i| lane.arrivals.push(arrival(10e6 + f64::from(i) * 100.0)));
+        let now_us = 10e6 + Lane::ARRIVALS as f64 * 100.0;
+        assert_eq!(
+            rate_hz(&lane, 0.0, now_us).map(f64::round),
+            Some(10_000.0),
+            "no further than the ring reaches back"
+        );
+    }
 }
