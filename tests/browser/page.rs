@@ -104,7 +104,7 @@ impl Page {
 
     /// Waits until both lanes have applied everything that `workload` ever had; how much that was.
     pub(crate) async fn has_all_of_workload(&mut self) -> u64 {
-        loop {
+        for _ in 0..20 {
             let end = self.end_of("workload").await;
             let all = format!(
                 "['poll', 'stream'].every(lane => it[lane].counters.events + it[lane].counters.missed >= {end})"
@@ -114,6 +114,7 @@ impl Page {
                 return end;
             }
         }
+        panic!("the workload does not stop");
     }
 
     /// What the picture of the race shows now.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use freshet_tests::follower::Page;
 use freshet_tests::raw::{CLOSE, Raw, TEXT};
-use freshet_tests::{Follower, Said, Server, Stream, now_us, until};
-use freshet_wire::ServerMessage;
+use freshet_tests::{Follower, SOON, Server, Stream, now_us, until, within};
+use freshet_wire::{GapReason, ServerMessage, SettingsVersion};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -237,9 +237,12 @@ async fn who_lags_behind_is_seen_to_lag() {
     // Once it has taken everything, nothing waits for it.
     let mut follower = Follower::new("workload");
     let end = server.end_of("workload").await;
-    while follower.next.is_none_or(|next| next < end) {
-        take(&mut follower, &stuck.text().await);
-    }
+    let catching_up = async {
+        while follower.next.is_none_or(|next| next < end) {
+            take(&mut follower, &stuck.text().await);
+        }
+    };
+    within(SOON * 2, "it to catch up", catching_up).await;
     until("its lag to be gone", async || {
         let reader = server.reader("lags").await;
         reader.queue_events == 0 && reader.queue_bytes == 0
@@ -291,19 +294,14 @@ async fn of_a_state_a_reader_that_lags_gets_the_newest_value_and_misses_nothing(
     }
     stream.subscribe(&[&cursor]).await;
     // What came in the meantime as it should, then the newest value alone.
-    let version = loop {
-        match stream.heard().await {
-            Said::Gap(gap) => {
-                assert_eq!(gap.reason, freshet_wire::GapReason::Superseded);
-                let page = stream.page().await;
-                let value: serde_json::Value = serde_json::from_str(&page.events[0].data).unwrap();
-                break value["version"].as_u64().unwrap();
-            }
-            Said::Events(_) => {}
-            other => panic!("{other:?}"),
-        }
-    };
-    let newest: freshet_wire::SettingsVersion = server.get("/api/v1/settings").await.json();
+    let mut page = stream.page().await;
+    while page.gaps.is_empty() {
+        page = stream.page().await;
+    }
+    assert_eq!(page.gaps[0].reason, GapReason::Superseded);
+    let value: serde_json::Value = serde_json::from_str(&page.events[0].data).unwrap();
+    let version = value["version"].as_u64().unwrap();
+    let newest: SettingsVersion = server.get("/api/v1/settings").await.json();
     assert_eq!(version, newest.version);
     let reader = server.reader("state").await;
     assert!(reader.superseded > 0);

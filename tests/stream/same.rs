@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use freshet_tests::{Follower, Said, Server, Stream, for_all};
+use freshet_tests::{Follower, SOON, Said, Server, Stream, for_all, within};
 use proptest::prelude::*;
 use serde_json::json;
 use tokio::time::sleep;
@@ -21,16 +21,19 @@ async fn both_deliveries_bring_the_same_bytes() {
     let topics = ["workload", "host.cpu", "settings"];
     let mut streamed = topics.map(Follower::new);
     let mut polled = topics.map(Follower::new);
-    while streamed[0].next < Some(1000) || polled[0].next < Some(1000) {
-        let page = stream.page().await;
-        streamed.iter_mut().for_each(|follower| follower.page(&page));
-        let from: Vec<String> = polled
-            .iter()
-            .map(|follower| format!("from={}", follower.position("earliest")))
-            .collect();
-        let page = server.poll(&from.join("&")).await;
-        polled.iter_mut().for_each(|follower| follower.page(&page));
-    }
+    let reading = async {
+        while streamed[0].next < Some(1000) || polled[0].next < Some(1000) {
+            let page = stream.page().await;
+            streamed.iter_mut().for_each(|follower| follower.page(&page));
+            let from: Vec<String> = polled
+                .iter()
+                .map(|follower| format!("from={}", follower.position("earliest")))
+                .collect();
+            let page = server.poll(&from.join("&")).await;
+            polled.iter_mut().for_each(|follower| follower.page(&page));
+        }
+    };
+    within(SOON * 2, "a thousand events in both", reading).await;
     for (streamed, polled) in streamed.iter().zip(&polled) {
         streamed.check();
         polled.check();

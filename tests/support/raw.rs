@@ -155,23 +155,29 @@ impl Raw {
 
     /// The next message; pings are passed over, and not answered.
     pub async fn text(&mut self) -> Vec<u8> {
-        loop {
-            let frame = self.frame().await;
-            if frame.head != PING {
-                assert_eq!(frame.head, TEXT, "{frame:?}");
-                return frame.payload;
+        let reading = async {
+            loop {
+                let frame = self.frame().await;
+                if frame.head != PING {
+                    assert_eq!(frame.head, TEXT, "{frame:?}");
+                    return frame.payload;
+                }
             }
-        }
+        };
+        within(SOON, "a message", reading).await
     }
 
     /// Passes over everything up to the close frame: its code, or `None` where the connection ends without one.
     pub async fn closed(&mut self) -> Option<u16> {
-        loop {
-            let frame = self.try_frame().await?;
-            if frame.head == CLOSE {
-                return Some(frame.code());
+        let closing = async {
+            loop {
+                let frame = self.try_frame().await?;
+                if frame.head == CLOSE {
+                    return Some(frame.code());
+                }
             }
-        }
+        };
+        within(SOON, "the close frame", closing).await
     }
 
     /// Waits for the other end to close, and returns what came until then.

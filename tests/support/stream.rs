@@ -105,12 +105,15 @@ impl Stream {
 
     /// The next thing that is no ping.
     pub async fn heard(&mut self) -> Said {
-        loop {
-            match self.next().await {
-                Said::Beat => {}
-                said => return said,
+        let hearing = async {
+            loop {
+                match self.next().await {
+                    Said::Beat => {}
+                    said => return said,
+                }
             }
-        }
+        };
+        within(SOON, "the server to say something but pings", hearing).await
     }
 
     /// The next events, with the gaps that were told before them.
@@ -127,9 +130,12 @@ impl Stream {
 
     /// Reads until this topic's reader stands at `offset`.
     pub async fn read_to(&mut self, follower: &mut Follower, offset: u64) {
-        while follower.next.is_none_or(|next| next < offset) {
-            follower.page(&self.page().await);
-        }
+        let reading = async {
+            while follower.next.is_none_or(|next| next < offset) {
+                follower.page(&self.page().await);
+            }
+        };
+        within(SOON * 2, &format!("the event before offset {offset}"), reading).await;
     }
 
     pub async fn problem(&mut self) -> StreamProblem {
