@@ -156,10 +156,10 @@ fn choices(ui: Ui) -> AnyView {
     };
     view! {
         <p role="group" aria-label="The lane that feeds the cards below">
-            "cards below fed by " {feed_word(0)} " · " {feed_word(1)}
+            "cards below fed by " {feed_word(0)} " " {feed_word(1)}
         </p>
         <p role="group" aria-label="Which lanes run" title="Two lanes in one tab disturb each other">
-            "run " {solo_word(0, "both", "")} " · " {solo_word(1, "polling alone", "poll")} " · "
+            "run " {solo_word(0, "both", "")} " " {solo_word(1, "polling alone", "poll")} " "
             {solo_word(2, "streaming alone", "stream")}
         </p>
     }
