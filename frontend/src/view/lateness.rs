@@ -95,7 +95,7 @@ pub fn lateness(ui: Ui) -> AnyView {
     });
     view! {
         <div class="late">
-            <h2>"How late it arrives"</h2>
+            <div class="head"><h2>"How late it arrives"</h2><span class="dim">"mean, last 5\u{a0}s"</span></div>
             {blocks[0].view(LaneId::Poll, interval(ui))}
             {blocks[1].view(LaneId::Stream, view! { <span class="how">"WebSocket"</span> }.into_any())}
             <div class="foot">

@@ -29,6 +29,8 @@ struct Row {
     reading: Text,
     rate: Text,
     spark: Spark,
+    /// The line is of what the events say, not of how many there are.
+    reads: StoredValue<bool>,
 }
 
 /// An event.
@@ -46,6 +48,7 @@ pub fn topics(ui: Ui) -> AnyView {
         reading: Text::default(),
         rate: Text::default(),
         spark: Spark::new(),
+        reads: StoredValue::new(false),
     };
     let rows: Rc<[Row]> = (0..ROWS).map(row).collect();
     let lines = [(); LINES].map(|()| Line::default());
@@ -109,6 +112,7 @@ fn fill(frame: &Frame<'_>, ui: Ui, rows: &[Row], lines: &[Line]) {
         };
         let event = lane.newest(&topic.name);
         let read = event.and_then(|event| reading(&topic.name, &event.data));
+        let reads = read.is_some();
         let (value, text) = read.unwrap_or_else(|| {
             let followed = frame.model.topics.contains(&topic.name);
             (
@@ -116,13 +120,23 @@ fn fill(frame: &Frame<'_>, ui: Ui, rows: &[Row], lines: &[Line]) {
                 String::from(if followed { "" } else { "not in the race" }),
             )
         });
-        if row.name.with_untracked(|name| *name != topic.name) {
+        // Another topic's line, or a line of another quantity, begins anew.
+        let other = row.reads.get_value() != reads || row.name.with_untracked(|name| *name != topic.name);
+        if other {
+            row.reads.set_value(reads);
             row.spark.clear();
             put(row.name, topic.name.clone());
         }
         row.spark.add(value);
         say(row.synthetic, &[if topic.synthetic { "synthetic" } else { "" }]);
-        put(row.reading, text);
+        let old = event.and_then(|event| age(frame.now_us - event.produced_us, frame, topic.events_per_s));
+        put(
+            row.reading,
+            match &old {
+                Some(age) if reads => [&*text, " · ", age].concat(),
+                _ => text,
+            },
+        );
         put(row.rate, format::rate(topic.events_per_s));
         if let Some(event) = event {
             let later = newest
@@ -146,6 +160,13 @@ fn fill(frame: &Frame<'_>, ui: Ui, rows: &[Row], lines: &[Line]) {
     }
 }
 
+/// How old a value is, where it is older than what passes between two events, three times over.
+fn age(us: f64, frame: &Frame<'_>, events_per_s: f64) -> Option<String> {
+    let polled_us = 1e3 * f64::from(frame.model.interval_ms);
+    let apart_us = if events_per_s > 0.0 { 1e6 / events_per_s } else { 0.0 };
+    (us > 3.0 * polled_us.max(apart_us).max(1e6)).then(|| [&*format::ago(us), " old"].concat())
+}
+
 /// An offset in groups of three digits that stay one word.
 fn offset(offset: u64) -> String {
     format::count(offset).replace(',', "\u{2009}")
@@ -165,11 +186,16 @@ fn heading(frame: &Frame<'_>, ui: Ui) -> String {
     };
     let logs = deliveries.topics.iter().filter(|topic| topic.kind == TopicKind::Log);
     let (count, rate) = logs.fold((0, 0.0), |(count, rate), topic| (count + 1, rate + topic.events_per_s));
+    let more = match (count as usize).saturating_sub(ROWS) {
+        0 => String::new(),
+        more => [" (", &*format::count(more as u64), " more than here)"].concat(),
+    };
     [
         &*format::count(count),
+        &more,
         " · ",
-        &format::fixed(rate, 1),
-        " events/s · by ",
+        &format::events_per_s(rate),
+        " · by ",
         name,
     ]
     .concat()

@@ -9,6 +9,15 @@ use crate::view::lane_name;
 /// The window of the headline.
 const WINDOW_US: f64 = 5e6;
 
+/// A page that is further behind than this cannot keep up.
+const BEHIND_US: f64 = 2e6;
+
+/// Fewer events than this in a window are compared with nothing: chance moves their mean too far.
+const LEAST_EVENTS: usize = 20;
+
+/// With about one event a poll, their phase decides how late they are, not the lanes.
+const LEAST_A_POLL: f64 = 2.0;
+
 /// One lane's block, in words.
 #[derive(Debug, Default, PartialEq)]
 pub struct Figures {
@@ -47,7 +56,9 @@ impl Memory {
             if let Some(summary) = *summary {
                 self.last[at] = Some((summary, now_us));
                 if model.solo.is_none() {
-                    self.together[at] = Some(summary.mean_us);
+                    let a_poll = summary.count as f64 / windows_us[at] * interval_us;
+                    let tells = summary.count >= LEAST_EVENTS && a_poll >= LEAST_A_POLL;
+                    self.together[at] = tells.then_some(summary.mean_us);
                 }
             }
         }
@@ -78,6 +89,18 @@ impl Memory {
                 figures.state.push_str(&format::ago(now_us - at_us));
                 figures.state.push_str(" ago");
             }
+        }
+        if now && window_us > WINDOW_US {
+            note_of(&mut figures.state, &["mean of the last ", &format::ago(window_us)]);
+        }
+        let behind_us = behind_us(lane, now_us);
+        if at == 1 && now && behind_us > BEHIND_US {
+            // The first part is announced: it does not count seconds.
+            note_of(
+                &mut figures.state,
+                &["this page cannot keep up · ", &format::ago(behind_us), " behind"],
+            );
+            figures.lost = true;
         }
         if at == 0
             && now
@@ -116,6 +139,21 @@ impl Memory {
         }
         notes.join(" ")
     }
+}
+
+/// How late the newest is after the server sent it: what piles up on the way, or before this page.
+fn behind_us(lane: &Lane, now_us: f64) -> f64 {
+    let newest = lane.arrivals.newest();
+    newest
+        .filter(|newest| newest.counts() && now_us - newest.received_us < WINDOW_US)
+        .map_or(0.0, |newest| newest.received_us - newest.sent_us)
+}
+
+fn note_of(state: &mut String, parts: &[&str]) {
+    if !state.is_empty() {
+        state.push_str(" · ");
+    }
+    state.push_str(&parts.concat());
 }
 
 fn nothing() -> Quantity {
@@ -162,5 +200,31 @@ fn state(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> (String, bool) 
                 false,
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::latency::Arrival;
+
+    #[test]
+    fn a_page_is_behind_by_what_passed_between_sending_and_receiving_as_long_as_events_come() {
+        let mut lane = Lane::new(LaneId::Stream, String::new());
+        assert_eq!(behind_us(&lane, 0.0), 0.0);
+        lane.arrivals.push(Arrival {
+            topic: 0,
+            offset: 0,
+            produced_us: 0.0,
+            ingested_us: 0.0,
+            sent_us: 1e6,
+            received_us: 9e6,
+            applied_us: 9e6,
+            foreign: false,
+            hidden: false,
+            backlog: false,
+        });
+        assert_eq!(behind_us(&lane, 9.1e6), 8e6);
+        assert_eq!(behind_us(&lane, 20e6), 0.0, "nothing comes: that is another trouble");
     }
 }
