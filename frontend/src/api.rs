@@ -30,7 +30,7 @@ pub struct Failure {
     /// The server asked to wait this long.
     pub retry_after_ms: Option<u32>,
     /// What exactly was wrong, where the server said so.
-    pub problem: Option<Problem>,
+    pub problem: Option<Box<Problem>>,
 }
 
 impl Failure {
@@ -179,7 +179,7 @@ async fn send(request: RequestBuilder, body: Option<String>) -> Result<Answer, F
 }
 
 fn refused(response: &Response, text: &str) -> Failure {
-    let problem = serde_json::from_str::<Problem>(text).ok();
+    let problem = serde_json::from_str::<Problem>(text).ok().map(Box::new);
     let why = match &problem {
         Some(problem) => in_words(problem),
         None => {
