@@ -9,6 +9,9 @@ use crate::view::lane_name;
 /// The window of the headline.
 const WINDOW_US: f64 = 5e6;
 
+/// Answers to the clock probes come every two seconds.
+const SILENT_US: f64 = 3.5e6;
+
 /// A page that is further behind than this cannot keep up.
 const BEHIND_US: f64 = 2e6;
 
@@ -182,8 +185,12 @@ fn state(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> (String, bool) 
         }
         ["trying again in ", &format::ago(retry_at_us - now_us + 999e3)].concat()
     };
+    let silent_us = lane.last_heard_us.map_or(0.0, |heard_us| now_us - heard_us);
     match &lane.status {
         Status::Connecting => (String::from("connecting"), false),
+        Status::Live if lane.id == LaneId::Stream && silent_us > SILENT_US => {
+            (["silent · for ", &*format::ago(silent_us)].concat(), true)
+        }
         Status::Live if now => (String::new(), false),
         Status::Live if lane.arrivals.is_empty() => (String::from("live · no event yet"), false),
         Status::Live => (["live · no event for ", &format::ago(window_us)].concat(), false),
@@ -207,6 +214,16 @@ fn state(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> (String, bool) 
 mod tests {
     use super::*;
     use crate::latency::Arrival;
+
+    #[test]
+    fn a_stream_on_which_not_even_a_probe_is_answered_is_silent() {
+        let mut lane = Lane::new(LaneId::Stream, String::new());
+        lane.set_status(Status::Live, 0.0);
+        lane.heard(1e6, false);
+        assert!(!state(&lane, true, WINDOW_US, 3e6).1);
+        let (said, lost) = state(&lane, true, WINDOW_US, 6e6);
+        assert!(said.starts_with("silent · ") && lost);
+    }
 
     #[test]
     fn a_page_is_behind_by_what_passed_between_sending_and_receiving_as_long_as_events_come() {
