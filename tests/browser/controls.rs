@@ -195,12 +195,7 @@ async fn the_workload_is_started_and_stopped_from_the_page() {
     let workload = settings.settings.workload;
     assert_eq!((workload.rate_hz, workload.shape), (300.0, Shape::Poisson));
     press(&mut page, "Stop").await;
-    freshet_tests::until("it to stop", async || {
-        let end = page.end_of("workload").await;
-        sleep(Duration::from_millis(200)).await;
-        page.end_of("workload").await == end
-    })
-    .await;
+    page.end_of_stopped("workload").await;
 }
 
 #[tokio::test]

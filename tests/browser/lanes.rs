@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use freshet_tests::follower::Page as Polled;
+use freshet_tests::Follower;
 use freshet_tests::http::get;
 use serde_json::Value;
 use tokio::time::sleep;
@@ -71,6 +71,7 @@ async fn the_numbers_of_the_page_are_those_of_the_server() {
             );
             assert_eq!((server.missed, server.unknown_gaps), (0, 0), "{lane}");
             agree &= server.events == of_page("events") + of_page("card_events");
+            agree &= server.state_events == of_page("card_events");
             agree &= server.requests == of_page("requests");
             agree &= server.superseded == of_page("superseded");
             agree &= match lane {
@@ -89,9 +90,9 @@ async fn the_numbers_of_the_page_are_those_of_the_server() {
 }
 
 /// FNV-1a (64 bit) over the events' JSON texts, for each whole range of 64 offsets, as the page has it.
-fn fingerprints(events: &Polled) -> BTreeMap<String, String> {
+fn fingerprints(events: &Follower) -> BTreeMap<String, String> {
     let mut ranges: BTreeMap<u64, (u32, u64)> = BTreeMap::new();
-    for event in &events.events {
+    for event in events.events.values() {
         let (count, hash) = ranges
             .entry(event.offset / 64 * 64)
             .or_insert((0, 0xcbf2_9ce4_8422_2325));
@@ -100,7 +101,7 @@ fn fingerprints(events: &Polled) -> BTreeMap<String, String> {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
         });
     }
-    let epoch = &events.events[0].epoch;
+    let epoch = &events.events[&0].epoch;
     let whole = ranges.into_iter().filter(|(_, (count, _))| *count == 64);
     whole
         .map(|(from, (_, hash))| (format!("{epoch}/0/{from}"), format!("{hash:016x}")))
@@ -114,20 +115,18 @@ async fn both_lanes_saw_the_bytes_that_the_server_has() {
         .await;
     sleep(Duration::from_secs(4)).await;
     page.change(r#"{"workload":{"rate_hz":0}}"#).await;
-    let end = page.end_of("workload").await;
+    let end = page.end_of_stopped("workload").await;
     page.until(
         "both lanes to have it all",
         "it.poll.counters.events > 1000 && it.stream.counters.events > 1000",
     )
     .await;
-    let polled = get(page.program.address, "/api/v1/events?from=workload@earliest&limit=5000")
-        .await
-        .page();
-    assert_eq!(
-        polled.events.len() as u64,
-        page.end_of("workload").await,
-        "the window holds all of them"
-    );
+    let mut polled = Follower::new("workload");
+    while polled.next.is_none_or(|next| next < end) {
+        let path = format!("/api/v1/events?limit=5000&from={}", polled.position("offset:0:0"));
+        polled.page(&get(page.program.address, &path).await.page());
+    }
+    assert_eq!(polled.missed, 0, "the window holds all of them");
     let server = fingerprints(&polled);
     assert!(
         server.len() as u64 >= end / 64 && server.len() >= 15,

@@ -95,6 +95,19 @@ impl Page {
         self.topic(topic).await.partitions[0].next_offset
     }
 
+    /// The same, of a topic that is about to stand still.
+    pub(crate) async fn end_of_stopped(&self, topic: &str) -> u64 {
+        let mut end = self.end_of(topic).await;
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let before = std::mem::replace(&mut end, self.end_of(topic).await);
+            if before == end {
+                return end;
+            }
+        }
+        panic!("{topic} does not stand still");
+    }
+
     /// What the server counted for this reader.
     pub(crate) async fn reader(&self, id: &Value) -> Reader {
         let readers = self.topics().await.readers;
