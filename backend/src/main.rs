@@ -76,7 +76,7 @@ async fn serve(arguments: Serve) -> Result<(), Box<dyn std::error::Error>> {
         node_id: arguments.node_id,
         allow_origins: arguments.allow_origin,
         allow_hosts: arguments.allow_host,
-        admin_token: arguments.admin_token,
+        admin_token: arguments.admin_token.filter(|token| !token.is_empty()),
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;
