@@ -107,11 +107,12 @@ async fn three_tenths_of_a_second_more_of_round_trip_are_three_tenths_more_for_p
         .await;
     page.is_live().await;
     let (poll, stream, round_trip) = measure(&mut page).await;
-    assert!((295.0..360.0).contains(&round_trip), "{round_trip} ms");
+    assert!(round_trip > 298.0, "{round_trip} ms");
     assert_predicted(poll, round_trip);
+    // It takes the way there alone; a busy machine adds to both ways alike.
     assert!(
-        (145.0..185.0).contains(&stream),
-        "streaming takes the way there alone: {stream} ms"
+        stream > 145.0 && stream < 1.15 * round_trip / 2.0 + 10.0,
+        "{stream} ms of {round_trip} ms"
     );
     page.shows("Through a proxy").await;
 }
