@@ -214,6 +214,26 @@ async fn a_reader_that_lags_behind_is_still_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_does_not_wait_for_a_stuck_reader() {
+    let mut server = Server::quiet(|config| config.limits.stuck = Duration::from_secs(60)).await;
+    let mut stuck = Raw::open_narrow(server.address, 4096)
+        .await
+        .upgrade(server.address, "stuck")
+        .await;
+    stuck
+        .send_frame(TEXT, br#"{"type":"subscribe","from":["workload@latest"]}"#)
+        .await;
+    until("it to be subscribed", async || {
+        server.topic("workload").await.readers == 1
+    })
+    .await;
+    flood(&server).await;
+    until("it to be stuck", async || server.reader("stuck").await.queue_events > 0).await;
+    let took = server.stop().await;
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_lags_behind_is_seen_to_lag() {
     let server = Server::quiet(|config| config.limits.stuck = Duration::from_secs(60)).await;
     let mut stuck = Raw::open_narrow(server.address, 4096)
