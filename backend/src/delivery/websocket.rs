@@ -32,7 +32,7 @@ use crate::error::Error;
 /// RFC 6455, section 1.3.
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// How long a client that is slow has to take what was sent before the close, and the close.
-const CLOSE_FLUSH: Duration = Duration::from_secs(3);
+const CLOSE_FLUSH: Duration = Duration::from_secs(2);
 /// How long the other side has to answer a close.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// What is still read and thrown away so that a close frame is not lost to a reset.
