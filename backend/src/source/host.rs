@@ -94,7 +94,7 @@ pub(super) fn run(sampler: Sampler, topic: &Topic, host: &str, settings: &Receiv
                                 kind: sampler.topic,
                                 data: &data,
                             };
-                            topic.append(&draft, produced_us);
+                            topic.append(&draft, now_us());
                         }
                     }
                 }
