@@ -122,7 +122,7 @@ fn emit(topic: &Topic, host: &str, schedule: &mut Schedule, seq: &mut u64) {
             kind: "workload",
             data,
         }),
-        now,
+        now_us(),
     );
 }
 
