@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use freshet_tests::http::{Connection, request};
+use freshet_tests::raw::Raw;
 use freshet_tests::{Follower, Server, now_us, until};
 use freshet_wire::GapReason;
 use http::Method;
@@ -305,4 +306,31 @@ async fn of_a_state_only_the_newest_value_counts() {
             .iter()
             .any(|reader| reader.superseded == end - 1 && reader.missed == 0)
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poller_that_takes_nothing_of_its_page_is_let_go() {
+    let mut server = Server::quiet(|config| {
+        config.limits.stuck = Duration::from_millis(300);
+        config.limits.shutdown = Duration::from_secs(30);
+    })
+    .await;
+    // More than the kernel holds for a connection.
+    server.append(200, 4000).await;
+    let mut stuck = Raw::open_narrow(server.address, 4096).await;
+    stuck
+        .send(b"GET /api/v1/events?from=workload@earliest&limit=200&reader=stuck HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    until("its page to be on its way", async || {
+        server
+            .topics()
+            .await
+            .readers
+            .iter()
+            .any(|reader| reader.id == "stuck" && reader.events > 0)
+    })
+    .await;
+    // The end waits for whoever is still connected.
+    let took = server.stop().await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }
