@@ -149,10 +149,14 @@ impl Stream {
     pub async fn closed(mut self) -> u16 {
         let closing = async {
             loop {
-                if let Said::Close(code, reason) = self.next().await {
-                    assert!(!reason.is_empty(), "close {code} says no reason");
-                    while !matches!(self.next().await, Said::End) {}
-                    return code;
+                match self.next().await {
+                    Said::Close(code, reason) => {
+                        assert!(!reason.is_empty(), "close {code} says no reason");
+                        while !matches!(self.next().await, Said::End) {}
+                        return code;
+                    }
+                    Said::End => panic!("the connection ended without a close frame"),
+                    _ => {}
                 }
             }
         };
