@@ -140,8 +140,8 @@ impl Server {
         assert!((1..=1000).contains(&count));
         let begin = self.end_of("workload").await;
         let end = begin + u64::from(count);
-        // A burst is due every half second: time enough to end the workload before the second one.
-        let rate_hz = f64::from(count) * 2.0;
+        // A burst is due every 0.8 s: time enough to end the workload before the second one.
+        let rate_hz = f64::from(count) / 0.8;
         let burst = json!({"workload": {"rate_hz": rate_hz, "shape": "bursts", "burst_events": count, "payload_bytes": payload_bytes}});
         self.change(burst).await;
         let first = self.poll(&format!("from=workload@offset:0:{begin}&wait=5")).await;
