@@ -2,12 +2,11 @@
 
 use leptos::prelude::*;
 
-use super::{Ui, costs, lateness, notice, over_time, race, stages, topics, workload};
+use super::{Ui, costs, lateness, over_time, race, stages, topics, workload};
 
 pub fn compare(ui: Ui) -> AnyView {
     view! {
         <main id="compare">
-            {notice::notice()}
             <section class="panel hero" aria-label="The race">
                 {lateness::lateness(ui)}
                 {race::race(ui)}
@@ -17,7 +16,7 @@ pub fn compare(ui: Ui) -> AnyView {
             {stages::stages()}
             {topics::topics(ui)}
             {workload::workload(ui)}
-                </main>
+        </main>
     }
     .into_any()
 }

@@ -29,7 +29,7 @@ const ROWS: [(&str, &str); 6] = [
     ),
     (
         "missed · duplicate",
-        "Events that were reported as gaps, and events that came twice and were dropped",
+        "Events that were reported as gaps, whose number is not always known, and events that came twice and were dropped",
     ),
     (
         "superseded",
@@ -117,8 +117,8 @@ pub fn costs() -> AnyView {
 /// In the order of [`ROWS`]; `None`: not measured.
 fn values(cost: &Cost) -> [Option<String>; 6] {
     let missed = match (cost.missed, cost.unknown_gaps) {
-        (0, 1..) => String::from("number unknown"),
-        (missed, 1..) => [&*format::count(missed), " + unknown"].concat(),
+        (0, 1..) => String::from("unknown"),
+        (missed, 1..) => ["≥", &*format::count(missed)].concat(),
         (missed, 0) => format::count(missed),
     };
     [

@@ -50,10 +50,8 @@ impl Block {
         put(self.p50, figures.p50);
         put(self.p99, figures.p99);
         put(self.beside, figures.beside);
-        // What the lane is doing stays; what follows counts seconds.
-        let (state, counting) = figures.state.split_once(" · ").unwrap_or((&figures.state, ""));
-        say(self.state, &[state]);
-        say(self.counting, &[counting]);
+        put(self.state, figures.state);
+        put(self.counting, figures.counting);
     }
 
     fn view(self, id: LaneId, aside: AnyView) -> AnyView {
@@ -73,7 +71,7 @@ impl Block {
                 // Only the first part is announced.
                 <div class=class(self.state_look)>
                     <p aria-live="polite">{live(self.state)}</p>
-                    <p>{live(self.counting)}</p>
+                    <p hidden=if_empty(self.counting)>{live(self.counting)}</p>
                 </div>
             </div>
         }

@@ -1,4 +1,4 @@
-//! What must not be overlooked, above everything else: no answer, a refusal, a broken promise.
+//! What must not be overlooked, in the head of the page: no answer, a refusal, a broken promise.
 
 use freshet_wire::{Deliveries, Topic};
 use leptos::prelude::*;
@@ -31,8 +31,7 @@ pub fn notice() -> AnyView {
     view! {
         <div class=class(look) role="alert" hidden=if_empty(what)>
             // Only the first part is announced: the other counts seconds.
-            <b>{live(what)}</b>
-            <span class="dim" aria-live="off">{live(why)}</span>
+            <p><b>{live(what)}</b><span class="dim" aria-live="off">{live(why)}</span></p>
         </div>
     }
     .into_any()

@@ -72,7 +72,7 @@ pub fn topics(ui: Ui) -> AnyView {
         on_rows.iter().for_each(|row| row.spark.draw(frame));
     });
     let line = |line: Line| {
-        view! { <li>{live(line.offset)}" "<b>{live(line.topic)}</b>" "{live(line.data)}</li> }
+        view! { <li hidden=if_empty(line.topic)>{live(line.offset)}" "<b>{live(line.topic)}</b>" "{live(line.data)}</li> }
     };
     view! {
         <section class=class(look) aria-label="Topics">
@@ -129,7 +129,9 @@ fn fill(frame: &Frame<'_>, ui: Ui, rows: &[Row], lines: &[Line]) {
         }
         row.spark.add(value);
         say(row.synthetic, &[if topic.synthetic { "synthetic" } else { "" }]);
-        let old = event.and_then(|event| age(frame.now_us - event.produced_us, frame, topic.events_per_s));
+        // Of a lane that is down the heading tells it.
+        let aged = event.filter(|_| is_live(&lane.status));
+        let old = aged.and_then(|event| age(frame.now_us - event.produced_us, frame, topic.events_per_s));
         put(
             row.reading,
             match &old {

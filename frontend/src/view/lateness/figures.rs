@@ -29,7 +29,10 @@ pub struct Figures {
     pub p99: String,
     /// Beside the figure: polling's prediction, or how many times sooner streaming is.
     pub beside: String,
+    /// What the lane is doing, unless all is well; it is announced.
     pub state: String,
+    /// What goes with it and counts seconds or events; it is not announced.
+    pub counting: String,
     /// The figures are not of now: they are greyed.
     pub stale: bool,
     /// The state is bad news.
@@ -67,18 +70,30 @@ impl Memory {
         }
         let round_trip = model.poll.round_trip(now_us - windows_us[0]);
         self.prediction_us = round_trip.map(|round_trip| predict_poll_us(interval_us, round_trip.mean_us));
+        let missed = [0, 1].map(|at| Missed::since(lanes[at], now_us - windows_us[at]));
         let mut figures = [0, 1].map(|at| self.lane(lanes[at], at, now[at].is_some(), windows_us[at], now_us));
-        if let [Some(poll), Some(stream)] = now {
+        for at in [0, 1] {
+            if figures[at].counting.is_empty() && now[at].is_some() && missed[at].any() {
+                figures[at].state = String::from("of those that arrived");
+                figures[at].counting = missed[at].words();
+                figures[at].lost = true;
+            }
+        }
+        // What was missed would have been the latest of all: a mean without it is compared with nothing.
+        if let [Some(poll), Some(stream)] = now
+            && !missed.iter().any(Missed::any)
+        {
             figures[1].beside = sooner(model, poll.mean_us, stream.mean_us);
         }
         figures
     }
 
     fn lane(&self, lane: &Lane, at: usize, now: bool, window_us: f64, now_us: f64) -> Figures {
-        let (state, lost) = state(lane, now, window_us, now_us);
+        let Doing { state, counting, lost } = doing(lane, now, window_us, now_us);
         let mut figures = Figures {
             value: nothing(),
             state,
+            counting,
             lost,
             stale: !now,
             ..Figures::default()
@@ -88,21 +103,17 @@ impl Memory {
             figures.p50 = format::latency_text(summary.p50_us);
             figures.p99 = format::latency_text(summary.p99_us);
             if !now {
-                figures.state.push_str(" · figures of ");
-                figures.state.push_str(&format::ago(now_us - at_us));
-                figures.state.push_str(" ago");
+                let age = format::ago(now_us - at_us);
+                add(&mut figures.counting, &["figures of ", &age, " ago"]);
             }
         }
         if now && window_us > WINDOW_US {
-            note_of(&mut figures.state, &["mean of the last ", &format::ago(window_us)]);
+            figures.state = ["mean of the last ", &*format::ago(window_us)].concat();
         }
         let behind_us = behind_us(lane, now_us);
         if at == 1 && now && behind_us > BEHIND_US {
-            // The first part is announced: it does not count seconds.
-            note_of(
-                &mut figures.state,
-                &["this page cannot keep up · ", &format::ago(behind_us), " behind"],
-            );
+            figures.state = String::from("this page cannot keep up");
+            figures.counting = [&*format::ago(behind_us), " behind"].concat();
             figures.lost = true;
         }
         if at == 0
@@ -152,11 +163,45 @@ fn behind_us(lane: &Lane, now_us: f64) -> f64 {
         .map_or(0.0, |newest| newest.received_us - newest.sent_us)
 }
 
-fn note_of(state: &mut String, parts: &[&str]) {
-    if !state.is_empty() {
-        state.push_str(" · ");
+/// What a lane was told that it missed.
+#[derive(Debug, Default, PartialEq)]
+struct Missed {
+    events: u64,
+    /// Gaps of which nobody knows how many events they hold.
+    unknown: bool,
+}
+
+impl Missed {
+    fn since(lane: &Lane, since_us: f64) -> Self {
+        let mut missed = Self::default();
+        for gap in lane.gaps.iter_back().take_while(|gap| gap.at_us > since_us) {
+            match gap.count {
+                Some(count) => missed.events += count,
+                None => missed.unknown = true,
+            }
+        }
+        missed
     }
-    state.push_str(&parts.concat());
+
+    fn any(&self) -> bool {
+        self.events > 0 || self.unknown
+    }
+
+    fn words(&self) -> String {
+        match (self.events, self.unknown) {
+            (0, _) => String::from("some missed"),
+            (events, true) => ["at least ", &*format::count(events), " missed"].concat(),
+            (events, false) => [&*format::count(events), " missed"].concat(),
+        }
+    }
+}
+
+/// Adds to a line.
+fn add(line: &mut String, parts: &[&str]) {
+    if !line.is_empty() {
+        line.push_str(" · ");
+    }
+    line.push_str(&parts.concat());
 }
 
 fn nothing() -> Quantity {
@@ -177,8 +222,22 @@ fn sooner(model: &Model, poll_us: f64, stream_us: f64) -> String {
     String::new()
 }
 
-/// What the lane is doing, unless all is well; and whether that is bad news.
-fn state(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> (String, bool) {
+/// What a lane is doing.
+#[derive(Debug, Default)]
+struct Doing {
+    /// As in [`Figures`].
+    state: String,
+    counting: String,
+    lost: bool,
+}
+
+fn doing(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> Doing {
+    let (bad, fair) = (true, false);
+    let said = |state: &[&str], counting: &[&str], lost| Doing {
+        state: state.concat(),
+        counting: counting.concat(),
+        lost,
+    };
     let again = |retry_at_us: f64| {
         if retry_at_us <= now_us {
             return String::from("trying now");
@@ -187,32 +246,31 @@ fn state(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> (String, bool) 
     };
     let silent_us = lane.last_heard_us.map_or(0.0, |heard_us| now_us - heard_us);
     match &lane.status {
-        Status::Connecting => (String::from("connecting"), false),
+        Status::Connecting => said(&["connecting"], &[], fair),
         Status::Live if lane.id == LaneId::Stream && silent_us > SILENT_US => {
-            (["silent · for ", &*format::ago(silent_us)].concat(), true)
+            said(&["silent"], &["for ", &format::ago(silent_us)], bad)
         }
-        Status::Live if now => (String::new(), false),
-        Status::Live if lane.arrivals.is_empty() => (String::from("live · no event yet"), false),
-        Status::Live => (["live · no event for ", &format::ago(window_us)].concat(), false),
-        Status::Reconnecting { why, retry_at_us, .. } => ([why, " · ", &again(*retry_at_us)].concat(), true),
-        Status::Refused { why, retry_at_us } => (["refused: ", why, " · ", &again(*retry_at_us)].concat(), true),
+        Status::Live if now => Doing::default(),
+        Status::Live if lane.arrivals.is_empty() => said(&["live"], &["no event yet"], fair),
+        Status::Live => said(&["live"], &["no event for ", &format::ago(window_us)], fair),
+        Status::Reconnecting { why, retry_at_us, .. } => said(&[why], &[&again(*retry_at_us)], bad),
+        Status::Refused { why, retry_at_us } => said(&["refused: ", why], &[&again(*retry_at_us)], bad),
         Status::Off => {
-            let other = if lane.id == LaneId::Poll {
-                LaneId::Stream
-            } else {
-                LaneId::Poll
+            let other = match lane.id {
+                LaneId::Poll => LaneId::Stream,
+                LaneId::Stream => LaneId::Poll,
             };
-            (
-                ["switched off while ", lane_name(other).0, " runs alone"].concat(),
-                false,
-            )
+            said(&["switched off while ", lane_name(other).0, " runs alone"], &[], fair)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use freshet_wire::GapReason;
+
     use super::*;
+    use crate::lane::GapMark;
     use crate::latency::Arrival;
 
     #[test]
@@ -220,9 +278,37 @@ mod tests {
         let mut lane = Lane::new(LaneId::Stream, String::new());
         lane.set_status(Status::Live, 0.0);
         lane.heard(1e6, false);
-        assert!(!state(&lane, true, WINDOW_US, 3e6).1);
-        let (said, lost) = state(&lane, true, WINDOW_US, 6e6);
-        assert!(said.starts_with("silent · ") && lost);
+        assert!(!doing(&lane, true, WINDOW_US, 3e6).lost);
+        let said = doing(&lane, true, WINDOW_US, 6e6);
+        assert_eq!((said.state.as_str(), said.lost), ("silent", true));
+        assert!(said.counting.starts_with("for "), "{said:?}");
+    }
+
+    #[test]
+    fn what_was_missed_is_said_in_numbers_as_far_as_they_are_known_and_only_for_the_window() {
+        let mut lane = Lane::new(LaneId::Poll, String::new());
+        assert!(!Missed::since(&lane, 0.0).any());
+        for (at_us, count) in [(1e6, Some(7)), (8e6, Some(1_000)), (9e6, Some(5))] {
+            let (topic, reason) = (String::from("a"), Some(GapReason::Retention));
+            lane.gaps.push(GapMark {
+                topic,
+                from_offset: 0,
+                count,
+                reason,
+                at_us,
+            });
+        }
+        assert_eq!(Missed::since(&lane, 5e6).words(), "1,005 missed");
+        let (topic, reason) = (String::from("a"), Some(GapReason::Epoch));
+        lane.gaps.push(GapMark {
+            topic,
+            from_offset: 0,
+            count: None,
+            reason,
+            at_us: 10e6,
+        });
+        assert_eq!(Missed::since(&lane, 5e6).words(), "at least 1,005 missed");
+        assert_eq!(Missed::since(&lane, 9.5e6).words(), "some missed");
     }
 
     #[test]

@@ -69,17 +69,18 @@ pub fn topics(ui: Ui) -> AnyView {
     .into_any()
 }
 
-/// A press elsewhere closes the menu, and so does Escape, which gives the focus back to where it was opened.
+/// A press elsewhere closes the menu, and so does a focus that goes elsewhere, which the menu might cover; and so does Escape,
+/// which gives the focus back to where it was opened.
 fn close_by_itself(menu: NodeRef<Details>) {
     let opened = move || menu.get_untracked().filter(|menu| menu.has_attribute("open"));
-    let pressed = window_event_listener(ev::pointerdown, move |event| {
-        let target = event
-            .target()
-            .and_then(|target| target.dyn_into::<web_sys::Node>().ok());
+    let elsewhere = move |target: Option<web_sys::EventTarget>| {
+        let target = target.and_then(|target| target.dyn_into::<web_sys::Node>().ok());
         if let Some(menu) = opened().filter(|menu| !menu.contains(target.as_ref())) {
             let _ = menu.remove_attribute("open");
         }
-    });
+    };
+    let pressed = window_event_listener(ev::pointerdown, move |event| elsewhere(event.target()));
+    let focused = window_event_listener(ev::focusin, move |event| elsewhere(event.target()));
     let escaped = window_event_listener(ev::keydown, move |event| {
         let Some(menu) = opened().filter(|_| event.key() == "Escape") else {
             return;
@@ -92,6 +93,7 @@ fn close_by_itself(menu: NodeRef<Details>) {
     });
     on_cleanup(move || {
         pressed.remove();
+        focused.remove();
         escaped.remove();
     });
 }
