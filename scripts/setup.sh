@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts what is missing where it belongs:  scripts/setup.sh page|browser|check…
 #   page     what building the page needs: the wasm target, wasm-bindgen, Trunk, wasm-opt
-#   browser  what the browser tests need: Chromium and its driver
+#   browser  what the browser tests need: Chromium and its driver, and axe-core
 #   check    what `make check` needs: cargo-deny, shellcheck
 # Nothing is done twice, nothing is asked, and system packages are installed only by root.
 # shellcheck source=scripts/lib.sh
@@ -165,6 +165,21 @@ wasm_opt() {
 
 # --- the browser ----------------------------------------------------------------------------------------------------
 
+axe_core() {
+  # shellcheck source=scripts/browser.sh
+  . "$FRESHET_ROOT/scripts/browser.sh"
+  local how="npm install --prefix $AXE_ROOT axe-core@$AXE_VERSION"
+  if [ -e "$FRESHET_AXE" ]; then
+    there "axe-core $AXE_VERSION" "$FRESHET_AXE"
+  elif have npm; then
+    step "axe-core $AXE_VERSION" "finds what shuts readers out of the page" \
+      npm install --prefix "$AXE_ROOT" --no-audit --no-fund --loglevel=error "axe-core@$AXE_VERSION" ||
+      by_hand axe-core "$how"
+  else
+    by_hand axe-core "Node.js with npm, then $how"
+  fi
+}
+
 browser() {
   # shellcheck source=scripts/browser.sh
   . "$FRESHET_ROOT/scripts/browser.sh"
@@ -203,7 +218,10 @@ for part in "$@"; do
       cargo_tool trunk "$TRUNK_VERSION" trunk "builds and serves the page" --locked
       wasm_opt
       ;;
-    browser) browser ;;
+    browser)
+      browser
+      axe_core
+      ;;
     check)
       cargo_tool cargo-deny "$CARGO_DENY_VERSION" cargo-deny "checks the licences and sources of dependencies" --locked
       shell_check

@@ -103,10 +103,11 @@ main() {
   rm -rf "$TEST_LOGS" && mkdir -p "$TEST_LOGS"
   scripts/setup.sh page || { not_run "everything" "set-up is not complete"; summary; exit 1; }
   local browser_problem='' programs name
-  scripts/setup.sh browser || browser_problem="no browser; see above"
+  # Where only axe-core could not be had, the tests that need it fail, and the others run.
+  scripts/setup.sh browser || true
   # shellcheck source=scripts/browser.sh
   . scripts/browser.sh
-  find_browser || browser_problem=${browser_problem:-$BROWSER_PROBLEM}
+  find_browser || browser_problem=$BROWSER_PROBLEM
 
   own_sources
   must "page" "the release binary carries it" scripts/page.sh build

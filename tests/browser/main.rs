@@ -4,8 +4,12 @@
 //! server counted, and what is to be seen against both.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
+mod access;
 mod controls;
+mod keyboard;
 mod lanes;
 mod latency;
+mod motion;
+mod outage;
 mod page;
 mod trunk;

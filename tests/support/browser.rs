@@ -141,6 +141,11 @@ impl Browser {
         self.post("/window", json!({"handle": window})).await;
     }
 
+    /// Runs a script in the page, also where its content security policy allows none of others.
+    pub async fn run(&mut self, script: &str) {
+        self.post("/execute/sync", json!({"script": script, "args": []})).await;
+    }
+
     /// The value of a JavaScript expression.
     pub async fn eval(&mut self, expression: &str) -> Value {
         self.post(
@@ -180,12 +185,7 @@ impl Browser {
         let found = self
             .post("/element", json!({"using": "css selector", "value": css}))
             .await;
-        // The one member is named by the standard's identifier of an element.
-        let id = found
-            .as_object()
-            .and_then(|object| object.values().next())
-            .and_then(Value::as_str);
-        id.unwrap_or_else(|| panic!("{css}: {found}")).to_owned()
+        id_of(&found)
     }
 
     /// Clicks on the element as a person would: it must be there to be seen and hit.
@@ -199,6 +199,42 @@ impl Browser {
         let element = self.find(css).await;
         self.post(&format!("/element/{element}/value"), json!({"text": text}))
             .await;
+    }
+
+    /// Presses and lets go of keys, one after the other, wherever the focus is.
+    pub async fn press(&mut self, keys: &[char]) {
+        let key = |kind: &str, key: &char| json!({"type": kind, "value": key});
+        let actions: Vec<Value> = keys
+            .iter()
+            .flat_map(|it| [key("keyDown", it), key("keyUp", it)])
+            .collect();
+        self.perform(actions).await;
+    }
+
+    /// Presses a key while another is held.
+    pub async fn press_with(&mut self, held: char, key: char) {
+        let action = |kind: &str, key: char| json!({"type": kind, "value": key});
+        let actions = vec![
+            action("keyDown", held),
+            action("keyDown", key),
+            action("keyUp", key),
+            action("keyUp", held),
+        ];
+        self.perform(actions).await;
+    }
+
+    async fn perform(&mut self, actions: Vec<Value>) {
+        let body = json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]});
+        self.post("/actions", body).await;
+    }
+
+    /// The name by which assistive technology knows the element that has the focus.
+    pub async fn name_of_focused(&mut self) -> String {
+        let path = format!("{}/element/active", self.session);
+        let found = self.command(Method::GET, &path, Value::Null).await.unwrap();
+        let path = format!("{}/element/{}/computedlabel", self.session, id_of(&found));
+        let name = self.command(Method::GET, &path, Value::Null).await.unwrap();
+        name.as_str().unwrap().to_owned()
     }
 
     /// What the console has got since it was last asked: `LEVEL message`.
@@ -222,4 +258,23 @@ impl Browser {
             .unwrap();
         std::fs::write(path, png).unwrap();
     }
+}
+
+/// An element's name in further commands. The one member is named by the standard's identifier of an element.
+fn id_of(found: &Value) -> String {
+    let id = found.as_object().and_then(|object| object.values().next());
+    id.and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("{found}"))
+        .to_owned()
+}
+
+/// Keys that are no letters, as WebDriver names them (section 17.4.2).
+pub mod key {
+    pub const ENTER: char = '\u{e007}';
+    pub const ESCAPE: char = '\u{e00c}';
+    pub const TAB: char = '\u{e004}';
+    pub const SHIFT: char = '\u{e008}';
+    pub const SPACE: char = ' ';
+    pub const LEFT: char = '\u{e012}';
+    pub const DOWN: char = '\u{e015}';
 }
