@@ -1,5 +1,5 @@
 # Thin: the work, and what it says while it works, is in scripts/.
-.PHONY: help run test check release bench clean
+.PHONY: help run test check release bench soak clean
 
 help:
 	@echo "make run      the page on http://127.0.0.1:8080, with a back end on embedded engines"
@@ -7,6 +7,7 @@ help:
 	@echo "make check    formatting, lints, licences"
 	@echo "make release  one binary that carries the page: target/release/freshet"
 	@echo "make bench    measurements"
+	@echo "make soak     five minutes under load in a browser; fails where a promise is broken"
 	@echo "make clean    removes what was built here (tools stay in the cache)"
 
 run:
@@ -23,6 +24,9 @@ release:
 
 bench:
 	@scripts/bench.sh
+
+soak:
+	@PART=soak scripts/bench.sh
 
 clean:
 	rm -rf target frontend/dist

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make bench: measures the release binary beside its opponents and writes docs/benchmarks.md.
-#   PART=fanout make bench   only these parts (of fanout,stuck,poll,memory,page); the document keeps the others as they are
+#   PART=fanout make bench   only these parts (of fanout,stuck,poll,memory,page,soak); the document keeps the others as they are
+#   MINUTES=1 make soak      the part soak, for this long instead of five minutes; it fails where what it promises is not so
 #   QUICK=1 make bench       few and short rounds, disturbed ones too, and no document: to see whether it works
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -13,10 +14,13 @@ UPLOT_VERSION=1.6.32
 UPLOT=$FRESHET_CACHE/tools/uplot-$UPLOT_VERSION/node_modules/uplot
 
 # Before anything is measured, so that it does not fail for want of these in the end.
-what_the_page_needs() {
+what_a_browser_needs() {
   # shellcheck source=scripts/browser.sh
   . scripts/browser.sh
-  scripts/setup.sh browser && find_browser || die "the part page needs a browser: $BROWSER_PROBLEM"
+  scripts/setup.sh browser && find_browser || die "the parts page and soak need a browser: $BROWSER_PROBLEM"
+}
+
+what_the_page_needs() {
   if [ -e "$UPLOT/package.json" ]; then
     there "uPlot $UPLOT_VERSION" "$UPLOT"
   else
@@ -27,6 +31,7 @@ what_the_page_needs() {
 }
 
 scripts/setup.sh page
+case ",${PART:-page}," in *,page,* | *,soak,*) what_a_browser_needs ;; esac
 case ",${PART:-page}," in *,page,*) what_the_page_needs ;; esac
 own_sources
 step "page" "the binary that is measured is the one that users get" scripts/page.sh build || exit 1
@@ -36,6 +41,7 @@ step "bench" "the programs that measure, and the opponents" \
 
 ARGUMENTS=(--freshet target/release/freshet --uplot "$UPLOT")
 if [ -n "${PART:-}" ]; then ARGUMENTS+=(--part "$PART"); fi
+if [ -n "${MINUTES:-}" ]; then ARGUMENTS+=(--minutes "$MINUTES"); fi
 if [ -n "${QUICK:-}" ]; then ARGUMENTS+=(--quick); fi
 mkdir -p target/bench
 say "${BOLD}▸ measuring$PLAIN: leave the machine alone; raw results and logs in target/bench"

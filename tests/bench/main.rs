@@ -18,6 +18,7 @@ mod report;
 mod requests;
 mod rounds;
 mod server;
+mod soak;
 mod stuck;
 
 use std::fs;
@@ -40,7 +41,7 @@ pub const MOST_HZ: f64 = 10_000.0;
 pub const MOST_STOLEN: f64 = 0.01;
 pub const MOST_OTHERS: f64 = 0.05;
 /// In the order in which they stand in the document.
-pub const PARTS: [&str; 5] = ["fanout", "stuck", "poll", "memory", "page"];
+pub const PARTS: [&str; 6] = ["fanout", "stuck", "poll", "memory", "page", "soak"];
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -72,6 +73,9 @@ struct Run {
     quick: bool,
     #[arg(long)]
     rounds: Option<usize>,
+    /// How long the page is held under load.
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
     /// Numbers of readers for the fan-out, with commas between them.
     #[arg(long, value_delimiter = ',')]
     readers: Option<Vec<usize>>,
@@ -193,6 +197,10 @@ fn measure(run: &Run) -> Result<(), String> {
     if run.quick {
         (bench.warm, bench.window) = (bench.warm / 2, bench.window / 2);
     }
+    let minutes = if run.quick { 0.5 } else { run.minutes };
+    if !(0.1..=24.0 * 60.0).contains(&minutes) {
+        return Err(format!("--minutes: {minutes} is not between 0.1 and 1440"));
+    }
     for part in parts {
         let started = Instant::now();
         let section: Section = match part {
@@ -201,6 +209,7 @@ fn measure(run: &Run) -> Result<(), String> {
             "poll" => poll::run(&bench)?,
             "memory" => memory::run(&bench)?,
             "page" => page::run(&bench)?,
+            "soak" => soak::run(&bench, Duration::from_secs_f64(minutes * 60.0))?,
             part => return Err(format!("there is no part {part:?}")),
         };
         let text = section.markdown(&document::taken(started.elapsed()));
@@ -208,6 +217,11 @@ fn measure(run: &Run) -> Result<(), String> {
         // After each part, so that one that fails costs no other.
         if !run.quick {
             document::write(&run.document, &bench, section.part, &text).map_err(failed)?;
+        }
+        // What the others aim at is a wish; this is promised.
+        let broken = section.missed_aims();
+        if section.part == "soak" && !broken.is_empty() {
+            return Err(format!("not kept: {}", broken.join("; ")));
         }
     }
     Ok(())

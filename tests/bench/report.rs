@@ -77,6 +77,12 @@ impl Section {
         });
     }
 
+    /// The aims that were not met, each with what was measured.
+    pub fn missed_aims(&self) -> Vec<String> {
+        let missed = self.aims.iter().filter(|aim| !aim.is_met());
+        missed.map(|aim| format!("{}: {:.2}", aim.what, aim.measured)).collect()
+    }
+
     pub fn remark(&mut self, text: String) {
         self.remarks.push(text);
     }
