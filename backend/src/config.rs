@@ -1,8 +1,11 @@
 //! Static configuration: what is fixed when the process starts. Imports no capability.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 /// Everything that `run` needs to know.
 #[derive(Debug, Clone)]
@@ -17,7 +20,100 @@ pub struct Config {
     pub allow_hosts: Vec<String>,
     /// Asked for by everything that changes something, where it is set.
     pub admin_token: Option<String>,
+    pub pubsub: PubSub,
     pub limits: Limits,
+}
+
+/// The engine that keeps the shared topics, with its settings (`[pubsub]` in the file).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "engine", rename_all = "kebab-case")]
+pub enum PubSub {
+    /// A persistent log in the data folder.
+    Log(LogConfig),
+    /// Apache Kafka.
+    Kafka(KafkaConfig),
+    /// Google Cloud Pub/Sub, spooled into a log in the data folder.
+    CloudPubsub(CloudPubSubConfig),
+}
+
+impl Default for PubSub {
+    fn default() -> Self {
+        Self::Log(LogConfig::default())
+    }
+}
+
+/// What the embedded log keeps of each topic; the oldest events go first, whole segments at a time.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// In seconds.
+    pub max_age_s: u64,
+    pub max_bytes: u64,
+    /// Topics at most, of all kinds.
+    pub max_topics: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            max_age_s: 7 * 24 * 3600,
+            max_bytes: 256 << 20,
+            max_topics: 256,
+        }
+    }
+}
+
+/// How an Apache Kafka cluster is reached, and what of it is shown.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// `HOST:PORT`, separated by commas.
+    pub brokers: String,
+    /// What stands before the names of Freshet's own topics in the cluster.
+    #[serde(default = "kafka_prefix")]
+    pub prefix: String,
+    /// Existing topics of the cluster to watch, by their names there. They are read, never written.
+    #[serde(default)]
+    pub watch: Vec<String>,
+    /// For topics that Freshet makes.
+    #[serde(default = "one")]
+    pub partitions: u32,
+    #[serde(default = "one")]
+    pub replication: u32,
+    /// Passed to librdkafka as they are (TLS, SASL and the rest of its CONFIGURATION.md).
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How Google Cloud Pub/Sub is reached. Credentials are found the standard way (ADC), but for an emulator.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudPubSubConfig {
+    pub project: String,
+    /// `HOST:PORT` of an emulator, which takes no credentials.
+    #[serde(default)]
+    pub emulator: Option<String>,
+    /// What stands before the names of Freshet's own topics in the project.
+    #[serde(default = "cloud_prefix")]
+    pub prefix: String,
+    /// Existing topics of the project to watch, by their names there. They are read, never written.
+    #[serde(default)]
+    pub watch: Vec<String>,
+    /// What the spool keeps.
+    #[serde(default)]
+    pub spool: LogConfig,
+}
+
+fn kafka_prefix() -> String {
+    "freshet.".to_owned()
+}
+
+fn cloud_prefix() -> String {
+    "freshet-".to_owned()
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// The bounds of what others can make this process do or hold.
@@ -35,6 +131,14 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// The body of a request, in bytes.
     pub body_bytes: usize,
+    /// A body that publishes, in bytes: of a batch, all of it.
+    pub publish_bytes: usize,
+    /// The data of one event, in bytes of JSON.
+    pub event_bytes: usize,
+    /// Events that one publish may bring.
+    pub publish_events: usize,
+    /// Bytes a second that all who replay old events are given together, so that live readers do not wait for them.
+    pub replay_bytes_per_s: u64,
     /// A message from a stream's client, in bytes.
     pub message_bytes: usize,
     /// Topics that one poll or one stream may read.
@@ -60,6 +164,10 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_bytes: 64 << 10,
+            publish_bytes: 8 << 20,
+            event_bytes: 1 << 20,
+            publish_events: 10_000,
+            replay_bytes_per_s: 32 << 20,
             message_bytes: 64 << 10,
             subscriptions: 64,
             heartbeat: Duration::from_secs(5),
@@ -135,6 +243,7 @@ mod tests {
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             admin_token: None,
+            pubsub: PubSub::default(),
             limits: Limits::default(),
         }
     }

@@ -21,6 +21,7 @@ mod encode;
 pub mod error;
 pub mod node;
 mod observe;
+pub mod pubsub;
 pub mod readers;
 mod server;
 pub mod settings;

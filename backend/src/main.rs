@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use freshet::config::{Config, Limits};
+use freshet::config::{Config, Limits, PubSub};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -77,6 +77,7 @@ async fn serve(arguments: Serve) -> Result<(), Box<dyn std::error::Error>> {
         allow_origins: arguments.allow_origin,
         allow_hosts: arguments.allow_host,
         admin_token: arguments.admin_token.filter(|token| !token.is_empty()),
+        pubsub: PubSub::default(),
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;

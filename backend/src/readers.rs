@@ -64,8 +64,9 @@ impl Counters {
         for gap in gaps {
             match (gap.count, gap.reason) {
                 (Some(count), GapReason::Superseded) => self.superseded.fetch_add(count, Relaxed),
-                (Some(count), _) => self.missed.fetch_add(count, Relaxed),
-                (None, _) => self.unknown_gaps.fetch_add(1, Relaxed),
+                (Some(count), reason) if reason.is_loss() => self.missed.fetch_add(count, Relaxed),
+                (None, reason) if reason.is_loss() => self.unknown_gaps.fetch_add(1, Relaxed),
+                _ => continue,
             };
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Topic;
+use crate::{Engine, Topic};
 
 /// The ways in which events reach a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Deliveries {
     /// Those that are active, at most 50: who is connected and who gave a name first. `readers_total` counts all that are known.
     pub readers: Vec<Reader>,
     pub readers_total: u32,
+    /// The engine behind the shared topics.
+    pub pubsub: Engine,
     pub topics: Vec<Topic>,
     /// CPU time of the whole process since it started, in microseconds: sources, tail and deliveries.
     pub process_cpu_us: u64,

@@ -9,6 +9,7 @@ mod event;
 mod page;
 mod position;
 mod problem;
+mod publish;
 mod settings;
 mod stream;
 mod topic;
@@ -19,9 +20,10 @@ pub use event::{Event, Token};
 pub use page::{Clock, Gap, GapReason, Page};
 pub use position::{From, MAX_TOPIC_BYTES, Position, PositionError, check_topic_name};
 pub use problem::Problem;
+pub use publish::Receipt;
 pub use settings::{Settings, SettingsVersion, Shape, Source, Workload};
-pub use stream::{ClientMessage, Events, Hello, Limits, Pong, ServerMessage, StreamProblem};
-pub use topic::{Partition, Topic, TopicKind, TopicScope, Topics, Window};
+pub use stream::{ClientMessage, Events, Hello, Limits, Pong, Published, ServerMessage, StreamProblem};
+pub use topic::{Engine, EngineState, Log, Partition, Retention, Topic, TopicKind, TopicScope, Topics, Window};
 
 /// The version of the wire contract that `hello` states.
 pub const PROTOCOL: u32 = 1;

@@ -49,6 +49,21 @@ pub enum GapReason {
     Epoch,
     /// State topics only: a newer value took their place. Nothing that counts was lost.
     Superseded,
+    /// The engine holds an event a second time; readers get it once. Nothing was lost.
+    Duplicate,
+    /// A leader that leads no more appended them; they were fenced out. Nothing that counts was lost.
+    Fenced,
+    /// The engine gave these offsets to no event (Kafka: transaction markers, compaction). Nothing was lost.
+    Vacant,
+    /// The log had them and lost them: a damaged file, or a power failure before they were on disk.
+    Lost,
+}
+
+impl GapReason {
+    /// Whether events that count are missing to the reader.
+    pub fn is_loss(self) -> bool {
+        matches!(self, Self::Retention | Self::Epoch | Self::Lost)
+    }
 }
 
 impl fmt::Display for GapReason {
@@ -57,6 +72,10 @@ impl fmt::Display for GapReason {
             Self::Retention => "retention",
             Self::Epoch => "epoch",
             Self::Superseded => "superseded",
+            Self::Duplicate => "duplicate",
+            Self::Fenced => "fenced",
+            Self::Vacant => "vacant",
+            Self::Lost => "lost",
         })
     }
 }

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::{Cursor, Event, Gap, Problem};
+use crate::{Cursor, Event, Gap, Problem, Receipt};
 
 /// What a client says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientMessage {
     /// Adds topics, each as `TOPIC[@POSITION]`; one that is subscribed already moves to the new position.
@@ -17,6 +18,17 @@ pub enum ClientMessage {
     },
     Unsubscribe {
         topics: Vec<String>,
+    },
+    /// Publishes one event; it is answered with `published` once the engine has it, or with a `problem`.
+    Publish {
+        topic: String,
+        data: Box<RawValue>,
+        /// An idempotency key: a second publish with the same key and data changes nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Comes back in the answer, so that answers can be told apart.
+        #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
     },
     /// A clock probe; `t0_us` comes back as it was sent.
     Ping {
@@ -33,6 +45,7 @@ pub enum ServerMessage<'a> {
     #[serde(borrow)]
     Events(Events<'a>),
     Gap(Gap),
+    Published(Published),
     Pong(Pong),
     Problem(StreamProblem),
 }
@@ -56,6 +69,7 @@ impl<'a> ServerMessage<'a> {
             "hello" => Self::Hello(serde_json::from_str(text)?),
             "events" => Self::Events(serde_json::from_str(text)?),
             "gap" => Self::Gap(serde_json::from_str(text)?),
+            "published" => Self::Published(serde_json::from_str(text)?),
             "pong" => Self::Pong(serde_json::from_str(text)?),
             "problem" => Self::Problem(serde_json::from_str(text)?),
             _ => return Ok(None),
@@ -105,6 +119,15 @@ pub struct Events<'a> {
     pub sent_us: i64,
 }
 
+/// The answer to a `publish`: the event is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(flatten)]
+    pub receipt: Receipt,
+}
+
 /// The answer to a clock probe (RFC 5905, section 8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
@@ -119,6 +142,9 @@ pub struct StreamProblem {
     /// As the same problem would stand in an HTTP answer (RFC 9457).
     pub problem: Problem,
     pub closing: bool,
+    /// The `ref` of the publish that it answers.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 #[cfg(test)]

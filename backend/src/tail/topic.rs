@@ -147,6 +147,9 @@ impl Topic {
             kind: self.kind,
             scope: self.scope,
             synthetic: self.synthetic,
+            writable: false,
+            log: None,
+            duplicates: 0,
             epoch: self.epoch,
             partitions: vec![Partition {
                 partition: 0,

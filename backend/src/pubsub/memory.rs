@@ -1,0 +1,174 @@
+//! A log in memory, for tests of what stands around the engines: it keeps what it is told to keep, and forgets on command.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use freshet_wire::{Engine, EngineState, Epoch, Receipt, Retention};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::*;
+use crate::encode;
+use crate::time::now_us;
+
+#[derive(Debug)]
+pub(crate) struct Memory {
+    topics: Mutex<BTreeMap<String, Kept>>,
+    status: watch::Sender<Engine>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    epoch: Epoch,
+    first: u64,
+    events: Vec<Stored>,
+    sink: Arc<dyn Sink>,
+}
+
+impl Kept {
+    fn next(&self) -> u64 {
+        self.events.last().map_or(self.first, |event| event.offset + 1)
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            topics: Mutex::default(),
+            status: watch::Sender::new(Engine {
+                name: "memory".to_owned(),
+                state: EngineState::Up,
+                since_us: 0,
+                detail: String::new(),
+            }),
+        }
+    }
+}
+
+impl Memory {
+    /// Forgets what stands before this offset.
+    pub(crate) fn forget(&self, topic: &str, first: u64) {
+        let mut topics = self.topics.lock();
+        let Some(kept) = topics.get_mut(topic) else { return };
+        kept.events.retain(|event| event.offset >= first);
+        kept.first = kept.first.max(first);
+        kept.sink.trim(0, kept.first);
+    }
+
+    /// Appends with a given time of ingest.
+    pub(crate) fn append(&self, topic: &str, record: &Record, now_us: i64) -> u64 {
+        let mut topics = self.topics.lock();
+        let kept = topics.get_mut(topic).unwrap_or_else(|| panic!("{topic} is not open"));
+        let offset = kept.next();
+        let place = encode::Place {
+            topic,
+            epoch: kept.epoch,
+            partition: 0,
+            offset,
+            ingested_us: now_us,
+        };
+        let stored = Stored {
+            partition: 0,
+            offset,
+            ingested_us: now_us,
+            id_hash: 0,
+            vacant: None,
+            json: encode::event(&place, record),
+        };
+        kept.events.push(stored.clone());
+        kept.sink.push(vec![stored]);
+        offset
+    }
+}
+
+impl PubSub for Memory {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            name: "memory",
+            idempotent: false,
+            creates_topics: true,
+            retains: false,
+            microseconds: true,
+        }
+    }
+
+    fn status(&self) -> watch::Receiver<Engine> {
+        self.status.subscribe()
+    }
+
+    fn known(&self) -> Answer<'_, Result<Vec<TopicSpec>, PubSubError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn open(&self, spec: TopicSpec, sink: Arc<dyn Sink>) -> Answer<'_, Result<(), PubSubError>> {
+        let epoch = Epoch::new(fastrand::u64(..));
+        sink.log(LogExtent {
+            epoch,
+            partitions: vec![Extent::default()],
+        });
+        let kept = Kept {
+            epoch,
+            first: 0,
+            events: Vec::new(),
+            sink,
+        };
+        self.topics.lock().insert(spec.name, kept);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn publish(&self, topic: &str, publication: Publication) -> Answer<'static, Result<Vec<Receipt>, PubSubError>> {
+        for record in &publication.records {
+            self.append(topic, record, now_us());
+        }
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        _partition: u32,
+        from: u64,
+        budget: Budget,
+    ) -> Answer<'static, Result<Chunk, PubSubError>> {
+        let topics = self.topics.lock();
+        let Some(kept) = topics.get(topic) else {
+            let error = PubSubError::UnknownTopic(topic.to_owned());
+            return Box::pin(async { Err(error) });
+        };
+        let mut chunk = Chunk {
+            first: kept.first,
+            next: from.max(kept.first),
+            ..Chunk::default()
+        };
+        let mut bytes = 0;
+        for event in kept.events.iter().filter(|event| event.offset >= from) {
+            bytes += event.json.len();
+            if !chunk.events.is_empty() && (chunk.events.len() == budget.events || bytes > budget.bytes) {
+                break;
+            }
+            chunk.next = event.offset + 1;
+            chunk.events.push(event.clone());
+        }
+        Box::pin(async { Ok(chunk) })
+    }
+
+    fn at(&self, topic: &str, time_us: i64) -> Answer<'static, Result<Vec<u64>, PubSubError>> {
+        let topics = self.topics.lock();
+        let found = topics.get(topic).map(|kept| {
+            let first = kept.events.iter().find(|event| event.ingested_us >= time_us);
+            vec![first.map_or(kept.next(), |event| event.offset)]
+        });
+        let found = found.ok_or_else(|| PubSubError::UnknownTopic(topic.to_owned()));
+        Box::pin(async { found })
+    }
+
+    fn kept(&self, _topic: &str) -> super::Kept {
+        super::Kept::default()
+    }
+
+    fn retain(&self, _topic: &str, _retention: Retention) {}
+
+    fn close(&self) -> Answer<'_, ()> {
+        Box::pin(async {})
+    }
+}
