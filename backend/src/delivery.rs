@@ -28,6 +28,7 @@ pub(crate) use topics::describe as describe_topics;
 pub use frames::Frames;
 
 use crate::config::Config;
+use crate::pubsub::PubSub;
 use crate::readers::Readers;
 use crate::settings::Store;
 use crate::tail::Tail;
@@ -40,6 +41,7 @@ pub struct Service {
     pub node: String,
     pub host: String,
     pub tail: Tail,
+    pub pubsub: Arc<dyn PubSub>,
     pub settings: Store,
     pub readers: Readers,
     pub frames: Frames,

@@ -1,4 +1,4 @@
-//! JSON put together from parts that are encoded already.
+//! JSON: an event's text, and texts put together from parts that are encoded already.
 
 use std::borrow::Cow;
 use std::io::Write;

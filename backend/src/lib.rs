@@ -71,6 +71,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
         node: node.id.clone(),
         host: host.to_string(),
         tail: Tail::new(config.limits.window_bytes),
+        pubsub: Arc::new(crate::pubsub::memory::Memory::default()),
         settings: Store::new(Settings::default(), now_us()),
         readers: Readers::new(config.limits.readers),
         frames: Frames::default(),

@@ -61,6 +61,7 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
             &Deliveries {
                 readers,
                 readers_total,
+                pubsub: service.pubsub.status().borrow().clone(),
                 topics,
                 process_cpu_us,
             },

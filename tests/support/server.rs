@@ -47,6 +47,7 @@ impl Server {
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             admin_token: None,
+            pubsub: Default::default(),
             limits: Limits::default(),
         };
         change(&mut config);

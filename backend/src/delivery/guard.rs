@@ -145,6 +145,7 @@ mod tests {
             allow_origins: vec!["http://127.0.0.1:8080".to_owned()],
             allow_hosts: vec!["freshet.example".to_owned()],
             admin_token: None,
+            pubsub: Default::default(),
             limits: Limits::default(),
         };
         let mut headers = HeaderMap::new();

@@ -240,6 +240,7 @@ impl Session {
             }
             Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from),
             Ok(ClientMessage::Unsubscribe { topics }) => self.unsubscribe(&topics),
+            Ok(ClientMessage::Publish { .. }) => Err(Error::message("not yet")),
             Err(error) => Err(Error::message(error.to_string())),
         };
         let Err(error) = done else { return Ok(()) };
@@ -248,6 +249,7 @@ impl Session {
         self.say(&ServerMessage::Problem(StreamProblem {
             problem: error.problem(),
             closing,
+            reference: None,
         }))?;
         match closing {
             true => Err(End::Close(CloseCode::Policy, "too many messages that make no sense")),

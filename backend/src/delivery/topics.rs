@@ -17,6 +17,7 @@ pub(crate) const MOST_READERS: usize = 200;
 pub(super) async fn list(State(service): State<Arc<Service>>) -> Json<Topics> {
     let now_us = now_us();
     Json(Topics {
+        pubsub: service.pubsub.status().borrow().clone(),
         topics: describe(&service, now_us),
         readers: service.readers.describe(MOST_READERS, now_us).0,
     })
