@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use freshet_wire::Retention;
 use serde::Deserialize;
 
 /// Everything that `run` needs to know.
@@ -34,6 +35,26 @@ pub enum PubSub {
     Kafka(KafkaConfig),
     /// Google Cloud Pub/Sub, spooled into a log in the data folder.
     CloudPubsub(CloudPubSubConfig),
+}
+
+impl PubSub {
+    /// How much is kept of a topic, where nothing else was said of it.
+    pub fn retention(&self) -> Retention {
+        match self {
+            Self::Log(log) => log.retention(),
+            Self::CloudPubsub(cloud) => cloud.spool.retention(),
+            Self::Kafka(_) => LogConfig::default().retention(),
+        }
+    }
+}
+
+impl LogConfig {
+    fn retention(&self) -> Retention {
+        Retention {
+            max_age_s: Some(self.max_age_s),
+            max_bytes: Some(self.max_bytes),
+        }
+    }
 }
 
 impl Default for PubSub {

@@ -23,12 +23,9 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::sync::watch;
 
-pub(crate) use topics::describe as describe_topics;
-
 pub use frames::Frames;
 
 use crate::config::Config;
-use crate::pubsub::PubSub;
 use crate::readers::Readers;
 use crate::settings::Store;
 use crate::tail::Tail;
@@ -41,7 +38,6 @@ pub struct Service {
     pub node: String,
     pub host: String,
     pub tail: Tail,
-    pub pubsub: Arc<dyn PubSub>,
     pub settings: Store,
     pub readers: Readers,
     pub frames: Frames,

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use freshet_wire::{PositionError, Problem};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use crate::pubsub::PubSubError;
 use crate::settings::SettingsError;
 use crate::tail::ReadError;
 
@@ -145,6 +146,27 @@ impl Error {
         .with("retry-after", "1")
     }
 
+    /// An engine does not do what is asked of it now.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:freshet:unavailable",
+            "The engine is not available",
+            detail,
+        )
+        .with("retry-after", "1")
+    }
+
+    pub(crate) fn forbidden_topic(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "urn:freshet:topic-read-only",
+            "The topic is only read here",
+            detail,
+        )
+        .at("topic")
+    }
+
     /// As it stands on the stream.
     pub(crate) fn problem(&self) -> Problem {
         Problem {
@@ -167,6 +189,7 @@ impl From<ReadError> for Error {
                 "Unknown topic",
                 detail,
             ),
+            ReadError::Unavailable { .. } => return Self::unavailable(detail),
             ReadError::UnknownPartition { .. } | ReadError::BeyondEnd { .. } => Self::new(
                 StatusCode::BAD_REQUEST,
                 "urn:freshet:invalid-position",
@@ -176,6 +199,45 @@ impl From<ReadError> for Error {
             ReadError::Twice(_) => return Self::parameter("from", detail),
         }
         .at("from")
+    }
+}
+
+impl From<PubSubError> for Error {
+    fn from(error: PubSubError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PubSubError::UnknownTopic(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "urn:freshet:unknown-topic",
+                "Unknown topic",
+                detail,
+            )
+            .at("topic"),
+            PubSubError::ReadOnly(_) => Self::forbidden_topic(detail),
+            PubSubError::KeyReused { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:freshet:key-reused",
+                "The key was used for other data",
+                detail,
+            )
+            .at("Idempotency-Key"),
+            PubSubError::TooLarge { .. } => Self::body(StatusCode::PAYLOAD_TOO_LARGE, detail),
+            PubSubError::TooManyTopics(_) => Self::new(
+                StatusCode::CONFLICT,
+                "urn:freshet:too-many-topics",
+                "Too many topics",
+                detail,
+            )
+            .at("topic"),
+            PubSubError::Fenced { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "urn:freshet:fenced",
+                "A newer leader has written",
+                detail,
+            ),
+            PubSubError::Full | PubSubError::Closed => Self::busy(detail),
+            PubSubError::Unavailable(_) => Self::unavailable(detail),
+        }
     }
 }
 

@@ -32,20 +32,26 @@ pub mod time;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use freshet_wire::Settings;
 use sysinfo::System;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use crate::config::{Config, ConfigError};
 use crate::delivery::{Frames, Service};
 use crate::node::{Node, NodeError};
+use crate::pubsub::PubSubError;
 use crate::readers::Readers;
 use crate::settings::Store;
 use crate::source::Sources;
 use crate::tail::Tail;
 use crate::time::now_us;
+
+/// How long the start waits for the engine's topics.
+const OPENING: Duration = Duration::from_secs(2);
 
 /// Why the back end cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +60,8 @@ pub enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Node(#[from] NodeError),
+    #[error("the pub/sub engine cannot start: {0}")]
+    PubSub(#[from] PubSubError),
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -67,17 +75,22 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     let host: Arc<str> = Arc::from(System::host_name().unwrap_or_else(|_| "localhost".to_owned()));
     let (stop, stopping) = watch::channel(false);
 
+    let engine = pubsub::open(&config.pubsub, &config.data, &node.id)?;
+    let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
     let service = Arc::new(Service {
         node: node.id.clone(),
         host: host.to_string(),
-        tail: Tail::new(config.limits.window_bytes),
-        pubsub: Arc::new(crate::pubsub::memory::Memory::default()),
+        tail,
         settings: Store::new(Settings::default(), now_us()),
         readers: Readers::new(config.limits.readers),
         frames: Frames::default(),
         stopping: stopping.clone(),
         config,
     });
+    let (opened, is_open) = oneshot::channel();
+    let topics = tokio::spawn(open_topics(Arc::clone(&service), opened));
+    // An engine in this process is there at once; one that is away must not keep the page waiting.
+    let _ = timeout(OPENING, is_open).await;
     let sources = Sources::start(&service.tail, &host, &service.settings.current().settings)?;
     let work = [
         tokio::spawn(sources.follow(service.settings.watch(), stopping.clone())),
@@ -95,8 +108,53 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
         service.tail.wake_all();
     };
     tokio::join!(serving, asked);
+    topics.abort();
     for task in work {
         let _ = task.await;
     }
+    // The sources have stopped and nobody publishes any more.
+    service.tail.engine().close().await;
     Ok(())
+}
+
+/// Opens the topics that the sources fill, and those that the engine knows already. An engine that is away is tried again; its
+/// state says so meanwhile.
+async fn open_topics(service: Arc<Service>, opened: oneshot::Sender<()>) {
+    let tail = &service.tail;
+    let mut specs = source::topics(service.config.pubsub.retention());
+    for spec in &specs {
+        tail.declare(spec);
+    }
+    let mut opened = Some(opened);
+    let mut wait = Duration::from_millis(100);
+    let mut asked = false;
+    loop {
+        let mut left = Vec::new();
+        for spec in specs {
+            if let Err(error) = tail.open(spec.clone()).await {
+                tracing::warn!(topic = spec.name, %error, "a topic cannot be opened yet");
+                left.push(spec);
+            }
+        }
+        if !asked {
+            match tail.engine().known().await {
+                Ok(known) => {
+                    left.extend(known);
+                    asked = true;
+                    specs = left;
+                    continue;
+                }
+                Err(error) => tracing::warn!(%error, "the engine does not tell of its topics yet"),
+            }
+        }
+        if let Some(opened) = opened.take() {
+            let _ = opened.send(());
+        }
+        if left.is_empty() && asked {
+            return;
+        }
+        specs = left;
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(10));
+    }
 }

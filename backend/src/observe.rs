@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshet_wire::{Deliveries, SettingsVersion, TopicKind, TopicScope};
+use freshet_wire::{Deliveries, SettingsVersion, TopicKind};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::delivery::{Service, describe_topics};
-use crate::tail::{Draft, Topic};
+use crate::delivery::Service;
+use crate::pubsub::Record;
+use crate::tail::Topic;
 use crate::time::{now_us, process_cpu_ns};
 
 /// How often the deliveries are looked at.
@@ -20,9 +21,7 @@ const MOST_READERS: usize = 50;
 
 /// Keeps the topic `settings` at the settings in force.
 pub(crate) async fn settings(service: Arc<Service>) {
-    let topic = service
-        .tail
-        .create("settings", TopicKind::State, TopicScope::Local, false);
+    let topic = service.tail.local("settings", TopicKind::State);
     let mut settings = service.settings.watch();
     let mut stopping = service.stopping.clone();
     loop {
@@ -37,9 +36,7 @@ pub(crate) async fn settings(service: Arc<Service>) {
 
 /// Samples what the deliveries cost onto the topic `deliveries`.
 pub(crate) async fn deliveries(service: Arc<Service>) {
-    let topic = service
-        .tail
-        .create("deliveries", TopicKind::State, TopicScope::Local, false);
+    let topic = service.tail.local("deliveries", TopicKind::State);
     let mut stopping: watch::Receiver<bool> = service.stopping.clone();
     let mut every = interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -52,7 +49,7 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
         let (mut readers, readers_total) = service.readers.describe(MOST_READERS, now_us);
         // The value goes to every page once a second: it must not grow with those who left.
         readers.retain(|reader| reader.active);
-        let topics = describe_topics(&service, now_us);
+        let topics = service.tail.describe(now_us);
         let process_cpu_us = process_cpu_ns() / 1000;
         append(
             &topic,
@@ -61,7 +58,7 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
             &Deliveries {
                 readers,
                 readers_total,
-                pubsub: service.pubsub.status().borrow().clone(),
+                pubsub: service.tail.engine().status().borrow().clone(),
                 topics,
                 process_cpu_us,
             },
@@ -73,12 +70,14 @@ fn append<T: Serialize>(topic: &Topic, kind: &str, produced_us: i64, value: &T) 
     // A struct of numbers and strings has a text.
     if let Ok(data) = to_raw_value(value) {
         topic.append(
-            &Draft {
+            &Record {
                 produced_us,
                 host: None,
                 token: None,
-                kind,
-                data: &data,
+                kind: kind.into(),
+                id: None,
+                key: None,
+                data,
             },
             now_us(),
         );

@@ -3,11 +3,13 @@
 //! The guarantees are those of [`PubSub`]; each engine states in its [`Capabilities`] what it can beyond them, and passes
 //! `pubsub/contract.rs`. Offsets, order and replay are the engine's; who reads knows the tail alone.
 
-#[allow(dead_code)] // until the embedded log is here
-pub(crate) mod memory;
+pub mod embedded;
+#[allow(dead_code)]
+pub mod memory;
 
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,9 @@ use bytes::Bytes;
 use freshet_wire::{Engine, Epoch, GapReason, Receipt, Retention, TopicKind};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
+
+use self::embedded::EmbeddedLog;
+use crate::config;
 
 /// What an asynchronous method of a dyn-safe trait answers.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -82,6 +87,10 @@ pub struct Capabilities {
     /// `ingested_us` is to the microsecond; else it is the engine's own stamp, in whole milliseconds.
     pub microseconds: bool,
 }
+
+/// So many offsets are passed over after a power failure, because what was written last may be gone without a trace, and an offset must
+/// never mean two events.
+pub const POWER_FAILURE_SKIP: u64 = 1 << 20;
 
 /// How long a key of idempotency is remembered.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
@@ -232,6 +241,27 @@ pub enum PubSubError {
     Unavailable(String),
     #[error("the service is about to stop")]
     Closed,
+}
+
+/// The engine that the configuration names. An engine whose servers are away opens nevertheless: its state says so.
+pub fn open(config: &config::PubSub, data: &Path, node: &str) -> Result<Arc<dyn PubSub>, PubSubError> {
+    let log = |log| Ok::<_, PubSubError>(Arc::new(EmbeddedLog::open(&data.join("log"), log)?));
+    match config {
+        config::PubSub::Log(config) => Ok(log(config)?),
+        #[cfg(feature = "kafka")]
+        config::PubSub::Kafka(config) => Ok(Arc::new(kafka::Kafka::open(config, node)?)),
+        #[cfg(feature = "cloud-pubsub")]
+        config::PubSub::CloudPubsub(config) => {
+            let spool = log(&config.spool)?;
+            Ok(Arc::new(cloud_pubsub::CloudPubSub::open(config, node, spool)?))
+        }
+        #[cfg(not(all(feature = "kafka", feature = "cloud-pubsub")))]
+        _ => {
+            let _ = node;
+            let why = "this program was built without that engine; build it with --features engines";
+            Err(PubSubError::Unavailable(why.to_owned()))
+        }
+    }
 }
 
 /// For telling duplicates by id.

@@ -10,10 +10,64 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use freshet_wire::{Settings, SettingsVersion, TopicKind, TopicScope};
+use freshet_wire::{Retention, Settings, SettingsVersion, TopicKind};
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
-use crate::tail::{Tail, Topic};
+use crate::pubsub::{Ack, PubSub, Publication, Record, TopicSpec};
+use crate::tail::Tail;
+
+/// Where a source puts its events: a topic of the engine.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    topic: &'static str,
+    engine: Arc<dyn PubSub>,
+    /// Events that the engine refused, in a row.
+    refused: u64,
+}
+
+impl Outlet {
+    /// Appends what was sampled. Nobody waits for it, so what the engine cannot take is lost, and said in the log.
+    fn append(&mut self, records: Vec<Record>) {
+        let count = records.len() as u64;
+        let publication = Publication {
+            records,
+            idempotency: None,
+            ack: Ack::Taken,
+        };
+        // An answer that is there already tells whether the engine took it; one that comes later is its own business.
+        match self.engine.publish(self.topic, publication).now_or_never() {
+            Some(Err(error)) => {
+                if self.refused == 0 {
+                    tracing::warn!(topic = self.topic, %error, "the engine does not take what was sampled");
+                }
+                self.refused += count;
+            }
+            _ if self.refused > 0 => {
+                tracing::info!(
+                    topic = self.topic,
+                    lost = self.refused,
+                    "the engine takes what is sampled again"
+                );
+                self.refused = 0;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The topics that the sources fill.
+pub fn topics(retention: Retention) -> Vec<TopicSpec> {
+    let spec = |name: &str, synthetic| TopicSpec {
+        name: name.to_owned(),
+        kind: TopicKind::Log,
+        synthetic,
+        writable: false,
+        retention,
+    };
+    let hosts = host::samplers().map(|sampler| spec(sampler.topic, false));
+    hosts.into_iter().chain([spec(workload::TOPIC, true)]).collect()
+}
 
 /// The running sources. Dropping it stops them and waits for their threads.
 #[derive(Debug, Default)]
@@ -23,34 +77,36 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Makes the sources' topics and starts to fill them.
+    /// Starts to fill the topics.
     pub fn start(tail: &Tail, host: &Arc<str>, settings: &Settings) -> io::Result<Self> {
         let mut sources = Self::default();
         for sampler in host::samplers() {
-            let topic = tail.create(sampler.topic, TopicKind::Log, TopicScope::Shared, false);
             let host = Arc::clone(host);
-            sources.spawn(topic, settings, move |topic, settings| {
-                host::run(sampler, topic, &host, &settings)
+            sources.spawn(tail, sampler.topic, settings, move |outlet, settings| {
+                host::run(sampler, outlet, &host, &settings)
             })?;
         }
-        let topic = tail.create("workload", TopicKind::Log, TopicScope::Shared, true);
         let host = Arc::clone(host);
-        sources.spawn(topic, settings, move |topic, settings| {
-            workload::run(topic, &host, &settings)
+        sources.spawn(tail, workload::TOPIC, settings, move |outlet, settings| {
+            workload::run(outlet, &host, &settings)
         })?;
         Ok(sources)
     }
 
-    fn spawn<F>(&mut self, topic: Arc<Topic>, settings: &Settings, run: F) -> io::Result<()>
+    fn spawn<F>(&mut self, tail: &Tail, topic: &'static str, settings: &Settings, run: F) -> io::Result<()>
     where
-        F: FnOnce(&Topic, Receiver<Settings>) + Send + 'static,
+        F: FnOnce(&mut Outlet, Receiver<Settings>) + Send + 'static,
     {
+        let mut outlet = Outlet {
+            topic,
+            engine: Arc::clone(tail.engine()),
+            refused: 0,
+        };
         let (sender, receiver) = channel();
         // The receiver is alive: it is in this function.
         let _ = sender.send(settings.clone());
-        let name = topic.name().to_string();
-        self.threads
-            .push(Builder::new().name(name).spawn(move || run(&topic, receiver))?);
+        let thread = Builder::new().name(topic.to_owned());
+        self.threads.push(thread.spawn(move || run(&mut outlet, receiver))?);
         self.settings.push(sender);
         Ok(())
     }

@@ -1,23 +1,29 @@
-//! The tail: the recent events of every topic, in memory, each encoded once.
+//! The tail: the recent events of every topic, in memory, each encoded once; what is older, it has from the engine.
 //!
 //! Every delivery reads here and nowhere else; so what polling and streaming deliver is the same data by
 //! construction. Memory is bounded by bytes a topic, whoever reads or does not: a reader that lags behind
-//! holds no queue of its own, it only falls out of the window, and is told so.
+//! holds no queue of its own, it only falls out of the window, and reads on from the engine's log, at a pace that leaves the
+//! others alone; what is not there any more either, it is told as a gap.
 
 mod meter;
+mod pace;
 mod reading;
+mod recent;
 mod topic;
 mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use freshet_wire::{TopicKind, TopicScope};
+use freshet_wire::{Topic as TopicInfo, TopicKind};
 use parking_lot::RwLock;
 
-pub use reading::{Batch, Budget, Place, ReadError, Reading};
+pub use crate::pubsub::Budget;
+use crate::pubsub::{Kept, PubSub, PubSubError, TopicSpec};
+pub(crate) use pace::Pace;
+pub use reading::{Batch, History, Place, ReadError, Reading, Replay};
 use topic::Waiting;
-pub use topic::{Draft, Topic, Watch};
+pub use topic::{Topic, Watch};
 
 /// What a state topic may hold: some seconds for a reader that comes now and then, and no history.
 const STATE_BYTES: usize = 256 << 10;
@@ -26,34 +32,74 @@ const STATE_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Tail {
     topics: RwLock<BTreeMap<Arc<str>, Arc<Topic>>>,
+    engine: Arc<dyn PubSub>,
     window_bytes: usize,
+    pace: Pace,
     /// Every reader that waits, whatever it waits for.
     waiting: Arc<Waiting>,
+    /// Topics are opened one at a time, so that none is opened twice.
+    opening: tokio::sync::Mutex<()>,
 }
 
 impl Tail {
-    /// `window_bytes` is what each topic may hold, in bytes of encoded events.
-    pub fn new(window_bytes: usize) -> Self {
+    /// `window_bytes` is what each partition of a topic may hold, in bytes of encoded events; `replay_bytes_per_s` bounds what is read
+    /// from the engine for those who are not in the window.
+    pub fn new(engine: Arc<dyn PubSub>, window_bytes: usize, replay_bytes_per_s: u64) -> Self {
         Self {
             topics: RwLock::default(),
+            engine,
             window_bytes,
+            pace: Pace::new(replay_bytes_per_s),
             waiting: Arc::default(),
+            opening: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The topic of this name, made now if there is none.
-    pub fn create(&self, name: &str, kind: TopicKind, scope: TopicScope, synthetic: bool) -> Arc<Topic> {
+    /// The local topic of this name, made now if there is none.
+    pub fn local(&self, name: &str, kind: TopicKind) -> Arc<Topic> {
         let mut topics = self.topics.write();
         if let Some(topic) = topics.get(name) {
             return Arc::clone(topic);
         }
-        let window_bytes = match kind {
-            TopicKind::Log => self.window_bytes,
-            TopicKind::State => self.window_bytes.min(STATE_BYTES),
-        };
-        let topic = Arc::new(Topic::new(name, kind, scope, synthetic, window_bytes));
+        let topic = Arc::new(Topic::local(name, kind, self.max_bytes(kind)));
         topics.insert(Arc::clone(topic.name()), Arc::clone(&topic));
         topic
+    }
+
+    /// The shared topic of this name, which can be read at once; there is nothing in it until [`Self::open`] has opened it.
+    pub fn declare(&self, spec: &TopicSpec) -> Arc<Topic> {
+        let mut topics = self.topics.write();
+        if let Some(topic) = topics.get(&*spec.name) {
+            return Arc::clone(topic);
+        }
+        let topic = Arc::new(Topic::shared(spec, self.max_bytes(spec.kind)));
+        topics.insert(Arc::clone(topic.name()), Arc::clone(&topic));
+        topic
+    }
+
+    /// The shared topic of this name, opened with the engine now if that has not been done.
+    pub async fn open(&self, spec: TopicSpec) -> Result<Arc<Topic>, PubSubError> {
+        let _one = self.opening.lock().await;
+        let declared = self.topic(&spec.name).is_some();
+        let topic = self.declare(&spec);
+        if topic.log_id() != 0 {
+            return Ok(topic);
+        }
+        let sink = Arc::clone(&topic) as Arc<dyn crate::pubsub::Sink>;
+        if let Err(error) = self.engine.open(spec, sink).await {
+            if !declared {
+                self.topics.write().remove(&**topic.name());
+            }
+            return Err(error);
+        }
+        Ok(topic)
+    }
+
+    fn max_bytes(&self, kind: TopicKind) -> usize {
+        match kind {
+            TopicKind::Log => self.window_bytes,
+            TopicKind::State => self.window_bytes.min(STATE_BYTES),
+        }
     }
 
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -63,6 +109,20 @@ impl Tail {
     /// In the order of their names.
     pub fn topics(&self) -> Vec<Arc<Topic>> {
         self.topics.read().values().cloned().collect()
+    }
+
+    /// What is said of each, in the order of their names.
+    pub fn describe(&self, now_us: i64) -> Vec<TopicInfo> {
+        let kept = |topic: &Topic| match topic.scope() {
+            freshet_wire::TopicScope::Shared => self.engine.kept(topic.name()),
+            freshet_wire::TopicScope::Local => Kept::default(),
+        };
+        let topics = self.topics();
+        topics.iter().map(|topic| topic.describe(kept(topic), now_us)).collect()
+    }
+
+    pub fn engine(&self) -> &Arc<dyn PubSub> {
+        &self.engine
     }
 
     /// Wakes every reader: there is something to know that is no event.

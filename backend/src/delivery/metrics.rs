@@ -16,7 +16,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{Service, topics};
+use super::Service;
 use crate::readers::Counters;
 use crate::time::{now_us, process_cpu_ns};
 
@@ -99,7 +99,7 @@ impl Collector for Reading {
         let family = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
         ConstCounter::new(process_cpu_ns() as f64 / 1e9).encode(family)?;
 
-        let topics = topics::describe(&self.0, now_us);
+        let topics = self.0.tail.describe(now_us);
         let appended = |topic: &Topic| {
             topic
                 .partitions

@@ -29,6 +29,8 @@ const DEFAULT_EVENTS: u64 = 500;
 /// The most bytes of events that one page carries, but for a single larger event.
 const PAGE_BYTES: usize = 512 << 10;
 const MOST_WAIT_S: u64 = 60;
+/// How long the log behind a topic may take to bring old events.
+pub(super) const MOST_READ: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Query {
@@ -85,12 +87,13 @@ pub(super) async fn events(
         .readers
         .seen(query.reader.as_deref(), connection.number, LaneKind::Poll, now_us());
     connection.claim(&figures);
-    let mut reading = Reading::find(&service.tail, &query.from)?;
+    let mut reading = Reading::find(&service.tail, &query.from).await?;
     let budget = Budget {
         events: query.limit as usize,
         bytes: PAGE_BYTES,
     };
     let mut batch = reading.read(budget);
+    replay(&service, &mut reading, budget, &mut batch).await?;
     if batch.is_empty() && query.wait_s > 0 {
         batch = wait(&service, &mut reading, budget, Duration::from_secs(query.wait_s)).await;
     }
@@ -112,6 +115,35 @@ pub(super) async fn events(
     }
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::ETAG, &*etag)];
     Ok((headers, Body::from(encode_page(&batch, &reading))).into_response())
+}
+
+/// Adds to a page what is not in the window any more but in the engine's log, in the room that the live events leave: half of it at
+/// least, so that neither waits for the other.
+async fn replay(service: &Service, reading: &mut Reading, budget: Budget, batch: &mut Batch) -> Result<(), Error> {
+    let Some(history) = reading.history() else {
+        return Ok(());
+    };
+    let bytes: usize = batch.events.iter().map(Bytes::len).sum();
+    let room = Budget {
+        events: budget.events - batch.events.len(),
+        bytes: budget.bytes.saturating_sub(bytes),
+    };
+    if room.events < budget.events.div_ceil(2) || room.bytes < budget.bytes / 2 {
+        return Ok(()); // the next page, which follows at once
+    }
+    let chunk = timeout(MOST_READ, history.read(&service.tail, room))
+        .await
+        .map_err(|_| Error::unavailable("the log behind the topic does not answer; try again"))??;
+    let Some(mut replay) = reading.accept(history, chunk) else {
+        return Ok(());
+    };
+    if let Some(old) = reading.replay(&mut replay) {
+        // Gaps stand before the events of their topic: the page has nothing else of it.
+        batch.gaps.extend(old.gaps);
+        batch.events.splice(..0, old.events);
+    }
+    batch.more |= reading.is_behind() || reading.is_historic();
+    Ok(())
 }
 
 async fn wait(service: &Service, reading: &mut Reading, budget: Budget, wait: Duration) -> Batch {

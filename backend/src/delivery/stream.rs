@@ -6,9 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -17,16 +21,18 @@ use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use freshet_wire::{ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, ServerMessage, StreamProblem};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::frames::{Places, Shared};
+use super::poll::MOST_READ;
 use super::websocket::{CloseCode, Incoming, Socket, Turn, encode_text, handshake};
 use super::{Service, guard, query};
 use crate::connection::{Connection, Metered};
 use crate::encode;
 use crate::error::Error;
+use crate::pubsub::{Chunk, PubSubError};
 use crate::readers::{Delivered, Figures};
-use crate::tail::{Batch, Budget, Place, Reading, Watch};
+use crate::tail::{Batch, Budget, History, Place, Reading, Replay, Watch};
 use crate::time::now_us;
 
 /// What one message carries at most, but for a single larger event.
@@ -34,6 +40,8 @@ const MESSAGE: Budget = Budget {
     events: 1000,
     bytes: 64 << 10,
 };
+/// Until a log that did not answer is asked again.
+const RETRY: Duration = Duration::from_secs(1);
 /// Messages that make no sense, until the connection is closed for it.
 const MOST_MISTAKES: u32 = 32;
 /// After so many messages a client is heard before it is sent the next.
@@ -84,6 +92,8 @@ pub(super) async fn upgrade(
                 figures,
                 socket,
                 reading: Reading::default(),
+                fetch: None,
+                replay: None,
                 places: Places::new(),
                 said: 0,
                 mistakes: 0,
@@ -101,12 +111,19 @@ struct Session {
     socket: Socket,
     reading: Reading,
     watch: Watch,
+    /// A read of the engine's log that is under way, for a place that is not in the window.
+    fetch: Option<Fetch>,
+    /// What such a read brought and was not sent yet.
+    replay: Option<Replay>,
     /// Where `reading` stood before it moved, for finding what others were sent from there.
     places: Places,
     /// Messages so far.
     said: u64,
     mistakes: u32,
 }
+
+type Fetched = (History, Result<Chunk, PubSubError>);
+type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
 /// Why a stream ends.
 enum End {
@@ -154,12 +171,16 @@ impl Session {
                 turn = self.socket.turn() => match turn {
                     Turn::Said(incoming) => {
                         signs.heard = Instant::now();
-                        self.take(incoming)?;
+                        self.take(incoming).await?;
                     }
                     // What came meanwhile was left where it is.
                     Turn::Flushed => self.watch.wake(),
                 },
                 () = self.watch.changed(), if !waiting => self.deliver()?,
+                fetched = poll_fn(|context| fetched(&mut self.fetch, context)) => {
+                    self.fetch = None;
+                    self.replay(fetched);
+                }
                 () = stopped(&mut stopping), if waiting => self.deliver()?,
                 _ = beat.tick() => self.look(&mut signs, Instant::now())?,
             }
@@ -220,7 +241,7 @@ impl Session {
         }
     }
 
-    fn take(&mut self, incoming: Incoming) -> Result<(), End> {
+    async fn take(&mut self, incoming: Incoming) -> Result<(), End> {
         let received_us = now_us();
         let text = match incoming {
             Incoming::Text(text) => text,
@@ -238,7 +259,7 @@ impl Session {
                 };
                 return self.say(&ServerMessage::Pong(pong));
             }
-            Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from),
+            Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from).await,
             Ok(ClientMessage::Unsubscribe { topics }) => self.unsubscribe(&topics),
             Ok(ClientMessage::Publish { .. }) => Err(Error::message("not yet")),
             Err(error) => Err(Error::message(error.to_string())),
@@ -258,7 +279,7 @@ impl Session {
     }
 
     /// Applies a subscription whole or not at all.
-    fn subscribe(&mut self, from: &[String]) -> Result<(), Error> {
+    async fn subscribe(&mut self, from: &[String]) -> Result<(), Error> {
         let most = self.service.config.limits.subscriptions;
         let mut places: Vec<Place> = Vec::new();
         let mut added = 0;
@@ -276,7 +297,7 @@ impl Session {
                     format!("topic {:?} is asked for twice", from.topic),
                 ));
             }
-            places.push(Place::find(&self.service.tail, &from)?);
+            places.push(Place::find(&self.service.tail, &from).await?);
             added += usize::from(!known);
         }
         for place in places {
@@ -307,20 +328,57 @@ impl Session {
         if self.service.is_stopping() {
             return Err(End::Close(CloseCode::GoingAway, "the service stops; come back"));
         }
-        if self.socket.is_waiting() || !self.reading.is_behind() {
+        if self.socket.is_waiting() {
             return Ok(());
         }
-        match self.next_shared() {
-            Some(shared) => {
-                self.reading.advance(&shared.steps);
-                self.send(shared.frame.clone(), shared.delivered)?;
-            }
-            None => self.build()?,
-        }
+        // What is live goes first: who replays one topic is not late in the others.
         if self.reading.is_behind() {
+            match self.next_shared() {
+                Some(shared) => {
+                    self.reading.advance(&shared.steps);
+                    self.send(shared.frame.clone(), shared.delivered)?;
+                }
+                None => {
+                    let settled = self.reading.is_settled();
+                    let batch = self.reading.read(MESSAGE);
+                    self.tell(batch, settled)?;
+                }
+            }
+        } else if let Some(mut replay) = self.replay.take()
+            && let Some(batch) = self.reading.replay(&mut replay)
+        {
+            self.replay = Some(replay);
+            self.tell(batch, false)?;
+        }
+        if self.replay.is_none() && self.fetch.is_none() {
+            self.fetch = self.reading.history().map(|history| self.read(history));
+        }
+        if self.reading.is_behind() || self.replay.is_some() {
             self.watch.wake();
         }
         Ok(())
+    }
+
+    /// Begins to read a stretch of the engine's log. What it brings is taken in by [`Self::replay`].
+    fn read(&self, history: History) -> Fetch {
+        let service = Arc::clone(&self.service);
+        Box::pin(async move {
+            let chunk = match timeout(MOST_READ, history.read(&service.tail, MESSAGE)).await {
+                Ok(chunk) => chunk,
+                Err(_) => Err(PubSubError::Unavailable("the log does not answer".to_owned())),
+            };
+            if chunk.is_err() {
+                sleep(RETRY).await; // the engine's state says what is wrong
+            }
+            (history, chunk)
+        })
+    }
+
+    fn replay(&mut self, (history, chunk): Fetched) {
+        if let Ok(chunk) = chunk {
+            self.replay = self.reading.accept(history, chunk);
+        }
+        self.watch.wake();
     }
 
     /// The next message, if a reader at the same places was sent it before.
@@ -334,10 +392,8 @@ impl Session {
         }
     }
 
-    /// Builds the next message, and keeps it for those who come after.
-    fn build(&mut self) -> Result<(), End> {
-        let settled = self.reading.is_settled();
-        let batch = self.reading.read(MESSAGE);
+    /// Sends what was read; if the reader stood where others may stand, the message is kept for those who come after.
+    fn tell(&mut self, batch: Batch, settled: bool) -> Result<(), End> {
         let frame = encode_text(&encode_events(&batch, &self.reading.moved()));
         let mut delivered = Delivered {
             events: batch.events.len() as u64,
@@ -410,6 +466,14 @@ impl Signs {
             taken_bytes: 0,
             said: 0,
         }
+    }
+}
+
+/// Ready when the read that is under way, if one is, has ended.
+fn fetched(fetch: &mut Option<Fetch>, context: &mut Context<'_>) -> Poll<Fetched> {
+    match fetch {
+        Some(fetch) => fetch.as_mut().poll(context),
+        None => Poll::Pending,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use freshet_wire::{Topic, Topics};
+use freshet_wire::Topics;
 
 use super::Service;
 use crate::time::now_us;
@@ -17,17 +17,8 @@ pub(crate) const MOST_READERS: usize = 200;
 pub(super) async fn list(State(service): State<Arc<Service>>) -> Json<Topics> {
     let now_us = now_us();
     Json(Topics {
-        pubsub: service.pubsub.status().borrow().clone(),
-        topics: describe(&service, now_us),
+        pubsub: service.tail.engine().status().borrow().clone(),
+        topics: service.tail.describe(now_us),
         readers: service.readers.describe(MOST_READERS, now_us).0,
     })
-}
-
-pub(crate) fn describe(service: &Service, now_us: i64) -> Vec<Topic> {
-    service
-        .tail
-        .topics()
-        .iter()
-        .map(|topic| topic.describe(now_us))
-        .collect()
 }

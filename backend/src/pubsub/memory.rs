@@ -12,7 +12,7 @@ use crate::encode;
 use crate::time::now_us;
 
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub struct Memory {
     topics: Mutex<BTreeMap<String, Kept>>,
     status: watch::Sender<Engine>,
 }
@@ -22,6 +22,8 @@ struct Kept {
     epoch: Epoch,
     first: u64,
     events: Vec<Stored>,
+    /// How many offsets have no event before the next one, and why.
+    hole: (u64, Option<GapReason>),
     sink: Arc<dyn Sink>,
 }
 
@@ -55,11 +57,31 @@ impl Memory {
         kept.sink.trim(0, kept.first);
     }
 
-    /// Appends with a given time of ingest.
-    pub(crate) fn append(&self, topic: &str, record: &Record, now_us: i64) -> u64 {
+    /// Another log takes the place of this one.
+    pub(crate) fn begin_anew(&self, topic: &str) {
+        let mut topics = self.topics.lock();
+        let Some(kept) = topics.get_mut(topic) else { return };
+        (kept.epoch, kept.first) = (Epoch::new(fastrand::u64(..)), 0);
+        kept.events.clear();
+        kept.sink.log(LogExtent {
+            epoch: kept.epoch,
+            partitions: vec![Extent::default()],
+        });
+    }
+
+    /// Leaves so many offsets without an event before the next one, for this reason.
+    pub(crate) fn skip(&self, topic: &str, count: u64, reason: Option<GapReason>) {
+        if let Some(kept) = self.topics.lock().get_mut(topic) {
+            kept.hole = (count, reason);
+        }
+    }
+
+    /// Appends with a given id and time of ingest.
+    pub(crate) fn append(&self, topic: &str, record: &Record, id_hash: u64, now_us: i64) -> u64 {
         let mut topics = self.topics.lock();
         let kept = topics.get_mut(topic).unwrap_or_else(|| panic!("{topic} is not open"));
-        let offset = kept.next();
+        let (skipped, vacant) = std::mem::take(&mut kept.hole);
+        let offset = kept.next() + skipped;
         let place = encode::Place {
             topic,
             epoch: kept.epoch,
@@ -71,8 +93,8 @@ impl Memory {
             partition: 0,
             offset,
             ingested_us: now_us,
-            id_hash: 0,
-            vacant: None,
+            id_hash,
+            vacant,
             json: encode::event(&place, record),
         };
         kept.events.push(stored.clone());
@@ -110,6 +132,7 @@ impl PubSub for Memory {
             epoch,
             first: 0,
             events: Vec::new(),
+            hole: Default::default(),
             sink,
         };
         self.topics.lock().insert(spec.name, kept);
@@ -118,7 +141,7 @@ impl PubSub for Memory {
 
     fn publish(&self, topic: &str, publication: Publication) -> Answer<'static, Result<Vec<Receipt>, PubSubError>> {
         for record in &publication.records {
-            self.append(topic, record, now_us());
+            self.append(topic, record, 0, now_us());
         }
         Box::pin(async { Ok(Vec::new()) })
     }

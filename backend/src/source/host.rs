@@ -1,5 +1,6 @@
 //! Telemetry of this machine, by sysinfo.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use sysinfo::{
     CpuRefreshKind, Disks, Error, MINIMUM_CPU_UPDATE_INTERVAL, Networks, ProcessRefreshKind, ProcessesToUpdate, System,
 };
 
-use crate::tail::{Draft, Topic};
+use super::Outlet;
+use crate::pubsub::Record;
 use crate::time::now_us;
 
 /// Entries that one sample lists: a machine may have hundreds of virtual interfaces.
@@ -58,7 +60,8 @@ pub(super) fn samplers() -> [Sampler; 5] {
 }
 
 /// Samples until the settings' sender is gone.
-pub(super) fn run(sampler: Sampler, topic: &Topic, host: &str, settings: &Receiver<Settings>) {
+pub(super) fn run(sampler: Sampler, outlet: &mut Outlet, host: &Arc<str>, settings: &Receiver<Settings>) {
+    let kind: Arc<str> = Arc::from(sampler.topic);
     let Ok(mut current) = settings.recv() else { return };
     loop {
         let rate = (sampler.rate)(&current.source);
@@ -86,15 +89,15 @@ pub(super) fn run(sampler: Sampler, topic: &Topic, host: &str, settings: &Receiv
                         // What could not be sampled in time is left out, not caught up with.
                         due = (due + period).max(now);
                         if let Some(data) = data {
-                            let produced_us = now_us();
-                            let draft = Draft {
-                                produced_us,
-                                host: Some(host),
+                            outlet.append(vec![Record {
+                                produced_us: now_us(),
+                                host: Some(Arc::clone(host)),
                                 token: None,
-                                kind: sampler.topic,
-                                data: &data,
-                            };
-                            topic.append(&draft, now_us());
+                                kind: Arc::clone(&kind),
+                                id: None,
+                                key: None,
+                                data,
+                            }]);
                         }
                     }
                 }

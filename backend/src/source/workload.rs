@@ -1,14 +1,19 @@
 //! The synthetic generator. An open model: events are due by a schedule of their own, not when the last one
 //! was taken, and `produced_us` is when an event was due; so a late generator shows as latency, not as silence.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use freshet_wire::{Settings, Shape, Workload};
 use serde_json::value::RawValue;
 
-use crate::tail::{Draft, Topic};
+use super::Outlet;
+use crate::pubsub::Record;
 use crate::time::now_us;
+
+/// The topic that it fills.
+pub(super) const TOPIC: &str = "workload";
 
 /// A generator that is this far from its schedule (the machine slept, the clock was set) begins a new one.
 const ASTRAY_US: f64 = 10e6;
@@ -65,7 +70,8 @@ impl Schedule {
 }
 
 /// Generates until the settings' sender is gone.
-pub(super) fn run(topic: &Topic, host: &str, settings: &Receiver<Settings>) {
+pub(super) fn run(outlet: &mut Outlet, host: &Arc<str>, settings: &Receiver<Settings>) {
+    let kind: Arc<str> = Arc::from(TOPIC);
     let Ok(first) = settings.recv() else { return };
     let mut workload = first.workload;
     let mut seq = 0;
@@ -73,7 +79,7 @@ pub(super) fn run(topic: &Topic, host: &str, settings: &Receiver<Settings>) {
         let next = if workload.rate_hz > 0.0 {
             let mut schedule = Schedule::new(workload, now_us() as f64);
             loop {
-                emit(topic, host, &mut schedule, &mut seq);
+                emit(outlet, host, &kind, &mut schedule, &mut seq);
                 let wait_us = schedule.due_us - now_us() as f64;
                 if wait_us.abs() > ASTRAY_US + 2e6 / workload.rate_hz * f64::from(workload.burst_events) {
                     tracing::warn!(
@@ -100,30 +106,28 @@ pub(super) fn run(topic: &Topic, host: &str, settings: &Receiver<Settings>) {
     }
 }
 
-fn emit(topic: &Topic, host: &str, schedule: &mut Schedule, seq: &mut u64) {
+fn emit(outlet: &mut Outlet, host: &Arc<str>, kind: &Arc<str>, schedule: &mut Schedule, seq: &mut u64) {
     let now = now_us();
     let payload_bytes = schedule.workload.payload_bytes as usize;
     let mut due = Vec::new();
     while due.len() < MOST_AT_ONCE {
         let Some(due_us) = schedule.take(now as f64) else { break };
         if let Ok(data) = RawValue::from_string(payload(*seq, payload_bytes)) {
-            due.push((due_us as i64, data));
+            due.push(Record {
+                produced_us: due_us as i64,
+                host: Some(Arc::clone(host)),
+                token: None,
+                kind: Arc::clone(kind),
+                id: None,
+                key: None,
+                data,
+            });
             *seq += 1;
         }
     }
-    if due.is_empty() {
-        return;
+    if !due.is_empty() {
+        outlet.append(due);
     }
-    topic.append_all(
-        due.iter().map(|(produced_us, data)| Draft {
-            produced_us: *produced_us,
-            host: Some(host),
-            token: None,
-            kind: "workload",
-            data,
-        }),
-        now_us(),
-    );
 }
 
 /// JSON of exactly `bytes` bytes (32 or more), numbered.

@@ -1,66 +1,113 @@
-//! One topic of the tail: append, wake, describe.
+//! One topic of the tail: what is appended to it, who waits for it, what is said of it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use bytes::Bytes;
-use freshet_wire::{Epoch, Event, Partition, Token, TopicKind, TopicScope, Window as WindowInfo};
+use freshet_wire::{Epoch, GapReason, Log, Partition, Retention, TopicKind, TopicScope, Window as WindowInfo};
 use parking_lot::{Mutex, RwLock};
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::Tail;
 use super::meter::Meter;
+use super::recent::Recent;
 use super::window::{Entry, Window};
+use crate::encode;
+use crate::pubsub::{Kept, LogExtent, Record, Sink, Stored, TopicSpec};
 
-/// Numbers the topics of this process.
-static TOPICS: AtomicU32 = AtomicU32::new(0);
+/// Numbers the logs of this process; 0 is none.
+static LOGS: AtomicU32 = AtomicU32::new(1);
 
-/// A topic's window, and those who wait for it to grow.
+/// A topic's windows, and those who wait for them to grow.
 #[derive(Debug)]
 pub struct Topic {
-    id: u32,
     name: Arc<str>,
     kind: TopicKind,
     scope: TopicScope,
     synthetic: bool,
-    epoch: Epoch,
-    pub(super) window: RwLock<Window>,
-    /// The window's next offset, for readers who only want to know whether there is something.
+    writable: bool,
+    window_bytes: usize,
+    pub(super) log: RwLock<LogWindows>,
+    /// The log's number, for readers who only want to know whether it is the one they read.
+    log_id: AtomicU32,
+    /// The sum of the partitions' next offsets, for readers who only want to know whether there is something.
     end: AtomicU64,
     meter: Mutex<Meter>,
-    // Apart from the window: waking 2,000 readers must not hold up those who read already.
+    /// Of an engine that may hold an event twice.
+    recent: Mutex<Recent>,
+    duplicates: AtomicU64,
+    retention: Mutex<Retention>,
+    // Apart from the windows: waking 2,000 readers must not hold up those who read already.
     waiting: Waiting,
 }
 
-/// An event that is about to be appended: the tail gives it its offset and the time of ingest.
+/// The log behind a topic, as much of it as is in memory.
 #[derive(Debug)]
-pub struct Draft<'a> {
-    pub produced_us: i64,
-    pub host: Option<&'a str>,
-    pub token: Option<Token<'a>>,
-    pub kind: &'a str,
-    pub data: &'a RawValue,
+pub(super) struct LogWindows {
+    /// Unique in this process; 0 as long as the engine has not told of a log.
+    pub(super) id: u32,
+    pub(super) epoch: Epoch,
+    pub(super) partitions: Vec<PartitionWindow>,
+}
+
+#[derive(Debug)]
+pub(super) struct PartitionWindow {
+    /// The oldest offset that the engine keeps; for a local topic, that the window holds.
+    pub(super) first: u64,
+    pub(super) window: Window,
+    /// Why the offsets since the newest event have no event.
+    vacant: Option<GapReason>,
+}
+
+impl LogWindows {
+    fn end(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.window.next()).sum()
+    }
 }
 
 impl Topic {
-    pub(super) fn new(name: &str, kind: TopicKind, scope: TopicScope, synthetic: bool, max_bytes: usize) -> Self {
-        // A log in memory begins anew with the process: offsets start at 0 under an epoch nobody has seen.
-        let epoch = Epoch::new(getrandom::u64().unwrap_or_else(|_| crate::time::now_us().unsigned_abs()));
-        Self {
-            id: TOPICS.fetch_add(1, Relaxed),
-            name: Arc::from(name),
+    /// A topic of this process alone: its window is all there is of it, and begins anew with the process.
+    pub(super) fn local(name: &str, kind: TopicKind, window_bytes: usize) -> Self {
+        let spec = TopicSpec {
+            name: name.to_owned(),
             kind,
+            synthetic: false,
+            writable: false,
+            retention: Retention::default(),
+        };
+        let topic = Self::new(&spec, TopicScope::Local, window_bytes);
+        // Offsets start at 0 under an epoch that nobody has seen.
+        let epoch = Epoch::new(getrandom::u64().unwrap_or_else(|_| crate::time::now_us().unsigned_abs()));
+        topic.begin(epoch, &[Default::default()]);
+        topic
+    }
+
+    /// A topic that an engine keeps; it is empty until the engine tells of its log.
+    pub(super) fn shared(spec: &TopicSpec, window_bytes: usize) -> Self {
+        Self::new(spec, TopicScope::Shared, window_bytes)
+    }
+
+    fn new(spec: &TopicSpec, scope: TopicScope, window_bytes: usize) -> Self {
+        Self {
+            name: Arc::from(&*spec.name),
+            kind: spec.kind,
             scope,
-            synthetic,
-            epoch,
-            window: RwLock::new(Window::new(max_bytes)),
+            synthetic: spec.synthetic,
+            writable: spec.writable,
+            window_bytes,
+            log: RwLock::new(LogWindows {
+                id: 0,
+                epoch: Epoch::new(0),
+                partitions: Vec::new(),
+            }),
+            log_id: AtomicU32::new(0),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
+            recent: Mutex::default(),
+            duplicates: AtomicU64::new(0),
+            retention: Mutex::new(spec.retention),
             waiting: Waiting::default(),
         }
     }
@@ -69,103 +116,191 @@ impl Topic {
         &self.name
     }
 
-    /// Unique in this process, and shorter than its name.
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// The offset that the next event will have.
-    pub fn end(&self) -> u64 {
-        self.end.load(Acquire)
-    }
-
     pub fn kind(&self) -> TopicKind {
         self.kind
     }
 
+    pub fn scope(&self) -> TopicScope {
+        self.scope
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.log.read().epoch
     }
 
-    /// Appends one event, encoded here once for all readers, and wakes those who wait. Returns its offset.
-    pub fn append(&self, draft: &Draft<'_>, now_us: i64) -> u64 {
-        let offset = self.push(draft, now_us);
-        self.wake();
-        offset
+    /// The number of the log behind it: shorter than its epoch, unique in this process.
+    pub fn log_id(&self) -> u32 {
+        self.log_id.load(Acquire)
     }
 
-    /// Appends events that are ready together; readers are woken once.
-    pub fn append_all<'a>(&self, drafts: impl IntoIterator<Item = Draft<'a>>, now_us: i64) {
-        for draft in drafts {
-            self.push(&draft, now_us);
-        }
-        self.wake();
+    /// The sum of the offsets that the partitions' next events will have.
+    pub fn end(&self) -> u64 {
+        self.end.load(Acquire)
     }
 
-    fn push(&self, draft: &Draft<'_>, now_us: i64) -> u64 {
-        let mut window = self.window.write();
-        let offset = window.next();
-        // Searching by time needs order, and a wall clock may be set back.
-        let ingested_us = window.newest_us().map_or(now_us, |newest| newest.max(now_us));
-        let event = Event {
-            topic: Cow::Borrowed(&self.name),
-            epoch: self.epoch,
+    /// What is kept of it from now on, as it is shown; the engine is told apart.
+    pub fn set_retention(&self, retention: Retention) {
+        *self.retention.lock() = retention;
+    }
+
+    /// Appends an event to a local topic, and wakes those who wait. Returns its offset.
+    pub fn append(&self, record: &Record, now_us: i64) -> u64 {
+        debug_assert_eq!(self.scope, TopicScope::Local, "an engine appends to {}", self.name);
+        let mut log = self.log.write();
+        let epoch = log.epoch;
+        let Some(partition) = log.partitions.first_mut() else {
+            return 0;
+        };
+        let offset = partition.window.next();
+        let newest_us = partition.window.newest().map_or(now_us, |newest| newest.ingested_us);
+        let place = encode::Place {
+            topic: &self.name,
+            epoch,
             partition: 0,
             offset,
-            id: Cow::Owned(format!("{}-{offset}", self.epoch)),
-            produced_us: draft.produced_us,
-            ingested_us,
-            host: draft.host.map(Cow::Borrowed),
-            token: draft.token.clone(),
-            kind: Cow::Borrowed(draft.kind),
-            data: draft.data,
+            ingested_us: now_us.max(newest_us),
         };
-        let mut json = Vec::with_capacity(draft.data.get().len() + 256);
-        if let Err(error) = serde_json::to_writer(&mut json, &event) {
-            // Strings, integers and raw JSON always have a text; nothing here can fail.
-            unreachable!("an event without a text: {error}");
-        }
+        let json = encode::event(&place, record);
         self.meter.lock().add(json.len(), now_us);
-        window.push(Entry {
-            ingested_us,
-            json: Bytes::from(json),
+        partition.window.push(Entry {
+            offset,
+            ingested_us: place.ingested_us,
+            vacant: None,
+            json,
         });
+        partition.first = partition.window.first();
         self.end.store(offset + 1, Release);
+        drop(log);
+        self.waiting.wake();
         offset
     }
 
-    fn wake(&self) {
+    /// Another log, or more partitions of the same.
+    fn begin(&self, epoch: Epoch, extents: &[crate::pubsub::Extent]) {
+        let mut log = self.log.write();
+        if log.id == 0 || log.epoch != epoch {
+            log.id = LOGS.fetch_add(1, Relaxed);
+            log.epoch = epoch;
+            log.partitions.clear();
+            self.recent.lock().clear();
+        }
+        for (number, extent) in extents.iter().enumerate() {
+            match log.partitions.get_mut(number) {
+                Some(known) => known.first = known.first.max(extent.first),
+                None => log.partitions.push(PartitionWindow {
+                    first: extent.first,
+                    window: Window::new(self.window_bytes, extent.next),
+                    vacant: None,
+                }),
+            }
+        }
+        self.end.store(log.end(), Release);
+        self.log_id.store(log.id, Release);
+        drop(log);
         self.waiting.wake();
     }
 
-    /// What `/topics` says of it.
-    pub fn describe(&self, now_us: i64) -> freshet_wire::Topic {
+    /// What `/topics` says of it; `kept` is the engine's word.
+    pub fn describe(&self, kept: Kept, now_us: i64) -> freshet_wire::Topic {
         let (events_per_s, bytes_per_s) = self.meter.lock().rates(now_us);
-        let window = self.window.read();
+        let log = self.log.read();
+        let windows = || log.partitions.iter().map(|partition| &partition.window);
         freshet_wire::Topic {
             name: self.name.to_string(),
             kind: self.kind,
             scope: self.scope,
             synthetic: self.synthetic,
-            writable: false,
-            log: None,
-            duplicates: 0,
-            epoch: self.epoch,
-            partitions: vec![Partition {
-                partition: 0,
-                first_offset: window.first(),
-                next_offset: window.next(),
-            }],
+            writable: self.writable,
+            epoch: log.epoch,
+            partitions: log
+                .partitions
+                .iter()
+                .zip(0..)
+                .map(|(partition, number)| Partition {
+                    partition: number,
+                    first_offset: partition.first,
+                    next_offset: partition.window.next(),
+                })
+                .collect(),
             events_per_s,
             bytes_per_s,
             window: WindowInfo {
-                events: window.len() as u64,
-                bytes: window.bytes() as u64,
-                max_bytes: window.max_bytes() as u64,
-                span_us: window.span_us(),
+                events: windows().map(|window| window.len() as u64).sum(),
+                bytes: windows().map(|window| window.bytes() as u64).sum(),
+                max_bytes: windows().map(|window| window.max_bytes() as u64).sum(),
+                span_us: windows().map(Window::span_us).max().unwrap_or(0),
             },
+            log: (self.scope == TopicScope::Shared).then(|| Log {
+                bytes: kept.bytes,
+                first_us: kept.first_us,
+                retention: *self.retention.lock(),
+            }),
+            duplicates: self.duplicates.load(Relaxed),
             readers: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
         }
+    }
+}
+
+impl Sink for Topic {
+    fn log(&self, log: LogExtent) {
+        self.begin(log.epoch, &log.partitions);
+    }
+
+    fn push(&self, events: Vec<Stored>) {
+        let now_us = crate::time::now_us();
+        let mut log = self.log.write();
+        let (mut meter, mut recent) = (self.meter.lock(), self.recent.lock());
+        for event in events {
+            let Some(partition) = log.partitions.get_mut(event.partition as usize) else {
+                continue;
+            };
+            if event.offset < partition.window.next() {
+                continue;
+            }
+            if !recent.is_new(event.id_hash) {
+                self.duplicates.fetch_add(1, Relaxed);
+                partition.vacant = Some(worse(partition.vacant, event.vacant.unwrap_or(GapReason::Duplicate)));
+                continue;
+            }
+            let vacant = match (partition.vacant.take(), event.vacant) {
+                (Some(before), Some(now)) => Some(worse(Some(before), now)),
+                (before, now) => before.or(now),
+            };
+            meter.add(event.json.len(), now_us);
+            partition.window.push(Entry {
+                offset: event.offset,
+                ingested_us: event.ingested_us,
+                vacant,
+                json: event.json,
+            });
+        }
+        self.end.store(log.end(), Release);
+        drop((recent, meter, log));
+        self.waiting.wake();
+    }
+
+    fn trim(&self, partition: u32, first: u64) {
+        if let Some(partition) = self.log.write().partitions.get_mut(partition as usize) {
+            partition.first = partition.first.max(first);
+        }
+    }
+}
+
+/// Of two reasons for one hole, the one that must not be hidden.
+fn worse(one: Option<GapReason>, other: GapReason) -> GapReason {
+    let weight = |reason: GapReason| match reason {
+        reason if reason.is_loss() => 3,
+        GapReason::Fenced => 2,
+        GapReason::Vacant => 0,
+        _ => 1,
+    };
+    match one {
+        Some(one) if weight(one) >= weight(other) => one,
+        _ => other,
     }
 }
 

@@ -1,20 +1,26 @@
-//! The window of a topic: its newest events, bounded by bytes. Pure; no clock, no lock.
+//! The window of a partition: its newest events, bounded by bytes. Pure; no clock, no lock.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use freshet_wire::GapReason;
 
 /// One event, as it goes to every reader.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
+    pub(super) offset: u64,
+    /// When it was ingested; never less than that of the entry before, whatever the clocks did.
     pub(super) ingested_us: i64,
+    /// Why there is nothing at the offsets between the entry before and this one, where there are such.
+    pub(super) vacant: Option<GapReason>,
     pub(super) json: Bytes,
 }
 
-/// Events with consecutive offsets; the oldest go when the bytes run out, the newest always stays.
+/// Events with growing offsets; the oldest go when the bytes run out, the newest always stays.
 #[derive(Debug)]
 pub(super) struct Window {
     first: u64,
+    next: u64,
     entries: VecDeque<Entry>,
     bytes: usize,
     max_bytes: usize,
@@ -23,9 +29,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    /// An empty window; the first event that it holds will have offset `next` or a later one.
+    pub(super) fn new(max_bytes: usize, next: u64) -> Self {
         Self {
-            first: 0,
+            first: next,
+            next,
             entries: VecDeque::new(),
             bytes: 0,
             max_bytes,
@@ -33,26 +41,40 @@ impl Window {
         }
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
+    /// Adds the next event. An offset that was passed already is refused: an engine may deliver again what it delivered.
+    pub(super) fn push(&mut self, mut entry: Entry) -> bool {
+        if entry.offset < self.next {
+            return false;
+        }
+        // Searching by time needs order, and a wall clock may be set back.
+        if let Some(newest) = self.entries.back() {
+            entry.ingested_us = entry.ingested_us.max(newest.ingested_us);
+        }
+        self.next = entry.offset + 1;
         self.bytes += entry.json.len();
         self.entries.push_back(entry);
         while self.bytes > self.max_bytes && self.entries.len() > 1 {
             if let Some(dropped) = self.entries.pop_front() {
                 self.bytes -= dropped.json.len();
-                self.first += 1;
+                self.first = dropped.offset + 1;
                 self.dropped_us = Some(dropped.ingested_us);
             }
         }
+        true
     }
 
-    /// The oldest offset that is held (the next one, when nothing is).
+    /// From here on everything is held (the next offset, when nothing is).
     pub(super) fn first(&self) -> u64 {
         self.first
     }
 
-    /// The offset that the next event will have.
+    /// The offset after the newest event.
     pub(super) fn next(&self) -> u64 {
-        self.first + self.entries.len() as u64
+        self.next
+    }
+
+    pub(super) fn newest(&self) -> Option<&Entry> {
+        self.entries.back()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -67,10 +89,6 @@ impl Window {
         self.max_bytes
     }
 
-    pub(super) fn newest_us(&self) -> Option<i64> {
-        self.entries.back().map(|entry| entry.ingested_us)
-    }
-
     pub(super) fn span_us(&self) -> i64 {
         match (self.entries.front(), self.entries.back()) {
             (Some(first), Some(last)) => last.ingested_us - first.ingested_us,
@@ -80,7 +98,13 @@ impl Window {
 
     /// The entries from `offset` on; `offset` must not lie before [`Self::first`].
     pub(super) fn from(&self, offset: u64) -> impl Iterator<Item = &Entry> {
-        let skip = usize::try_from(offset.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let skip = match self.entries.front() {
+            // As a rule no offset is without an event, and the place is a difference.
+            Some(front) if self.next - front.offset == self.entries.len() as u64 => {
+                usize::try_from(offset.saturating_sub(front.offset)).unwrap_or(usize::MAX)
+            }
+            _ => self.entries.partition_point(|entry| entry.offset < offset),
+        };
         self.entries.range(skip.min(self.entries.len())..)
     }
 
@@ -88,9 +112,14 @@ impl Window {
     pub(super) fn at(&self, time_us: i64) -> (u64, bool) {
         let before = self.entries.partition_point(|entry| entry.ingested_us < time_us);
         (
-            self.first + before as u64,
+            self.entries.get(before).map_or(self.next, |entry| entry.offset),
             self.dropped_us.is_some_and(|dropped| dropped >= time_us),
         )
+    }
+
+    /// Whether some event that is held was ingested before this time: then [`Self::at`] knows the answer by itself.
+    pub(super) fn reaches_before(&self, time_us: i64) -> bool {
+        self.entries.front().is_some_and(|entry| entry.ingested_us < time_us)
     }
 }
 
@@ -100,26 +129,36 @@ mod tests {
 
     use super::*;
 
-    fn entry(size: usize, ingested_us: i64) -> Entry {
+    fn entry(offset: u64, size: usize, ingested_us: i64) -> Entry {
         Entry {
+            offset,
             ingested_us,
+            vacant: None,
             json: Bytes::from(vec![b'x'; size]),
         }
     }
 
     proptest! {
         #[test]
-        fn memory_is_bounded_and_offsets_never_skip(sizes in prop::collection::vec(1_usize..200, 1..200), max in 1_usize..1000) {
-            let mut window = Window::new(max);
-            for (offset, &size) in sizes.iter().enumerate() {
-                prop_assert_eq!(window.next(), offset as u64);
-                window.push(entry(size, offset as i64));
+        fn memory_is_bounded_and_what_is_held_is_the_newest(
+            events in prop::collection::vec((1_usize..200, 0_u64..3), 1..200), max in 1_usize..1000,
+        ) {
+            let mut window = Window::new(max, 7);
+            let mut offsets = Vec::new();
+            for (size, skipped) in events {
+                let offset = window.next() + skipped;
+                offsets.push(offset);
+                prop_assert!(window.push(entry(offset, size, offset as i64)));
+                prop_assert_eq!(window.next(), offset + 1);
                 prop_assert!(window.bytes() <= max || window.len() == 1);
                 prop_assert_eq!(window.bytes(), window.from(window.first()).map(|e| e.json.len()).sum::<usize>());
-                // The newest events are the ones that are held.
-                let held: Vec<i64> = window.from(window.first()).map(|e| e.ingested_us).collect();
-                let expected: Vec<i64> = (window.first() as i64..=offset as i64).collect();
-                prop_assert_eq!(held, expected);
+                let held: Vec<u64> = window.from(window.first()).map(|e| e.offset).collect();
+                prop_assert_eq!(&held[..], &offsets[offsets.len() - held.len()..]);
+                for from in window.first()..window.next() {
+                    let found: Vec<u64> = window.from(from).map(|e| e.offset).collect();
+                    let expected: Vec<u64> = held.iter().copied().filter(|&offset| offset >= from).collect();
+                    prop_assert_eq!(found, expected);
+                }
             }
         }
 
@@ -127,9 +166,9 @@ mod tests {
         fn a_time_is_found_as_a_search_from_the_front_finds_it(times in prop::collection::vec(0_i64..50, 1..50), time in 0_i64..60) {
             let mut times = times;
             times.sort_unstable();
-            let mut window = Window::new(20);
-            for &t in &times {
-                window.push(entry(1, t));
+            let mut window = Window::new(20, 0);
+            for (offset, &t) in times.iter().enumerate() {
+                window.push(entry(offset as u64, 1, t));
             }
             let expected = (window.first()..window.next()).find(|&o| times[o as usize] >= time).unwrap_or(window.next());
             let lost = times[..window.first() as usize].iter().any(|&t| t >= time);
@@ -139,9 +178,19 @@ mod tests {
 
     #[test]
     fn an_event_larger_than_the_window_is_still_delivered() {
-        let mut window = Window::new(10);
-        window.push(entry(5, 1));
-        window.push(entry(100, 2));
+        let mut window = Window::new(10, 0);
+        window.push(entry(0, 5, 1));
+        window.push(entry(1, 100, 2));
         assert_eq!((window.first(), window.next()), (1, 2));
+    }
+
+    #[test]
+    fn what_was_passed_is_not_taken_again_and_time_does_not_go_back() {
+        let mut window = Window::new(100, 0);
+        assert!(window.push(entry(3, 1, 10)));
+        assert!(!window.push(entry(3, 1, 11)));
+        assert!(window.push(entry(4, 1, 5)));
+        assert_eq!(window.newest().unwrap().ingested_us, 10);
+        assert_eq!(window.len(), 2);
     }
 }
