@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use figment::Figment;
+use figment::providers::{Format, Toml};
 use freshet_wire::Retention;
 use serde::Deserialize;
 
@@ -137,6 +139,31 @@ fn one() -> u32 {
     1
 }
 
+/// What stands in the file that `--config` names (TOML).
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigFile {
+    pub pubsub: PubSub,
+}
+
+impl ConfigFile {
+    /// Reads the file; a key that is not known, or a value of the wrong type, is refused by its name.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let wrong = |why: String| ConfigError::File {
+            file: file.to_owned(),
+            why,
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        Figment::from(Toml::string(&text)).extract().map_err(|error| {
+            let path = error.path.join(".");
+            wrong(match path.is_empty() {
+                true => error.kind.to_string(),
+                false => format!("{path}: {}", error.kind),
+            })
+        })
+    }
+}
+
 /// The bounds of what others can make this process do or hold.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -207,6 +234,8 @@ pub enum ConfigError {
         "--listen {0} can be reached from other machines, so --admin-token (or FRESHET_ADMIN_TOKEN) is needed: without one, anybody there could change settings"
     )]
     TokenNeeded(SocketAddr),
+    #[error("--config {file}: {why}", file = .file.display())]
+    File { file: PathBuf, why: String },
     #[error("--admin-token is shorter than 16 characters")]
     TokenShort,
     #[error("--allow-origin {0:?} is not an origin, such as http://127.0.0.1:8080")]
@@ -266,6 +295,37 @@ mod tests {
             admin_token: None,
             pubsub: PubSub::default(),
             limits: Limits::default(),
+        }
+    }
+
+    #[test]
+    fn a_file_names_the_engine_and_what_is_wrong_in_it_is_refused_by_name() {
+        let read = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            ConfigFile::read(file.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("").unwrap(), ConfigFile::default());
+        let kafka =
+            read("[pubsub]\nengine = 'kafka'\nbrokers = 'k:9092'\nproperties = {'sasl.username' = 'u'}").unwrap();
+        let PubSub::Kafka(kafka) = kafka.pubsub else {
+            panic!("{kafka:?}")
+        };
+        assert_eq!(
+            (&*kafka.brokers, &*kafka.prefix, kafka.partitions),
+            ("k:9092", "freshet.", 1)
+        );
+        assert_eq!(kafka.properties["sasl.username"], "u");
+        for (text, name) in [
+            ("[pubsub]\nengine = 'kafka'", "brokers"),
+            ("[pubsub]\nengine = 'log'\nmax_bites = 1", "max_bites"),
+            ("[pubsub]\nengine = 'rabbit'", "rabbit"),
+            ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "max_topics"),
+            ("[pubsup]\n", "pubsup"),
+            ("[pubsub", "line 1"),
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.contains(name), "{text:?}: {why}");
         }
     }
 

@@ -28,6 +28,7 @@ content-length: 86\r\n\r\n{\"type\":\"urn:freshet:request-late\",\"title\":\"The
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// Unique in this process.
     pub(crate) number: u64,
     state: Mutex<State>,
@@ -63,11 +64,12 @@ enum Phase {
 }
 
 impl Connection {
-    pub(crate) fn new(local: SocketAddr, slot: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(local: SocketAddr, peer: SocketAddr, slot: OwnedSemaphorePermit) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Relaxed);
         Self {
             local,
+            peer,
             number,
             state: Mutex::default(),
             _slot: slot,

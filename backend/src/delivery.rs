@@ -1,6 +1,7 @@
 //! How events leave: every route in one place.
 
 mod admin;
+mod body;
 mod clock;
 mod etag;
 mod frames;
@@ -10,6 +11,7 @@ mod openapi;
 mod page;
 mod poll;
 mod probe;
+mod publish;
 mod query;
 mod settings;
 mod stream;
@@ -20,10 +22,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
-use tokio::sync::watch;
+use axum::routing::{get, post};
+use tokio::sync::{Semaphore, watch};
 
 pub use frames::Frames;
+pub use publish::BODIES_BYTES;
 
 use crate::config::Config;
 use crate::readers::Readers;
@@ -41,6 +44,8 @@ pub struct Service {
     pub settings: Store,
     pub readers: Readers,
     pub frames: Frames,
+    /// A permit a byte of the bodies that are being published.
+    pub bodies: Semaphore,
     /// True when the process has been asked to stop.
     pub stopping: watch::Receiver<bool>,
 }
@@ -55,6 +60,7 @@ impl Service {
 pub fn router(service: Arc<Service>) -> Router {
     let changes = Router::new()
         .route("/settings", get(settings::read).patch(settings::patch))
+        .route("/topics/{topic}/events", post(publish::events))
         .layer(from_fn_with_state(Arc::clone(&service), admin::check));
     let api = Router::new()
         .route("/events", get(poll::events))

@@ -136,6 +136,24 @@ impl Error {
         Self::new(status, "urn:freshet:invalid-body", "The body is not valid", detail).at("body")
     }
 
+    pub(crate) fn not_json(detail: impl Into<String>) -> Self {
+        Self::body(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(crate) fn event_too_large(detail: impl Into<String>) -> Self {
+        Self::body(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    }
+
+    pub(crate) fn media_type(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "urn:freshet:media-type",
+            "The media type is not taken",
+            detail,
+        )
+        .at("Content-Type")
+    }
+
     pub(crate) fn busy(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -165,6 +183,11 @@ impl Error {
             detail,
         )
         .at("topic")
+    }
+
+    /// The same may be taken in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
     }
 
     /// As it stands on the stream.

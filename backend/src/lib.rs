@@ -14,6 +14,7 @@
 //! - [`delivery`] has every route: both deliveries read the tail through the same [`tail::Reading`];
 //! - [`readers`] counts, by reader, what was delivered, at the socket and in CPU time.
 
+pub mod cli;
 pub mod config;
 mod connection;
 pub mod delivery;
@@ -37,11 +38,11 @@ use std::time::Duration;
 use freshet_wire::Settings;
 use sysinfo::System;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::{Config, ConfigError};
-use crate::delivery::{Frames, Service};
+use crate::delivery::{BODIES_BYTES, Frames, Service};
 use crate::node::{Node, NodeError};
 use crate::pubsub::PubSubError;
 use crate::readers::Readers;
@@ -84,6 +85,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
         settings: Store::new(Settings::default(), now_us()),
         readers: Readers::new(config.limits.readers),
         frames: Frames::default(),
+        bodies: Semaphore::new(BODIES_BYTES),
         stopping: stopping.clone(),
         config,
     });

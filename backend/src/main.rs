@@ -1,13 +1,15 @@
 //! The program: arguments, logging, configuration, bind, run.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use freshet::config::{Config, Limits, PubSub};
+use freshet::cli;
+use freshet::config::{Config, ConfigFile, Limits};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,10 +25,15 @@ struct Arguments {
 enum Command {
     /// Serve the API, and the page where the binary carries it.
     Serve(Serve),
+    Publish(cli::Publish),
+    Tail(cli::Tail),
 }
 
 #[derive(Debug, Args)]
 struct Serve {
+    /// A file with what is set here and more, such as the engines (TOML); flags and the environment win over it.
+    #[arg(long, env = "FRESHET_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where to listen; anything but a loopback address needs --admin-token.
     #[arg(
         long,
@@ -52,17 +59,24 @@ struct Serve {
     admin_token: Option<String>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+type Done = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("FRESHET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let Command::Serve(arguments) = Arguments::parse().command;
-    match serve(arguments).await {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => runtime().and_then(|runtime| runtime.block_on(serve(arguments))),
+        Command::Publish(publish) => publish.run().map_err(Into::into),
+        Command::Tail(tail) => tail.run().map_err(Into::into),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Who read what was printed has read enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("freshet: {error}");
             ExitCode::FAILURE
@@ -70,14 +84,28 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve(arguments: Serve) -> Result<(), Box<dyn std::error::Error>> {
+fn runtime() -> Result<Runtime, Box<dyn std::error::Error>> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(cli::CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+async fn serve(arguments: Serve) -> Done {
+    let file = arguments
+        .config
+        .as_deref()
+        .map(ConfigFile::read)
+        .transpose()?
+        .unwrap_or_default();
     let config = Config {
         data: arguments.data,
         node_id: arguments.node_id,
         allow_origins: arguments.allow_origin,
         allow_hosts: arguments.allow_host,
         admin_token: arguments.admin_token.filter(|token| !token.is_empty()),
-        pubsub: PubSub::default(),
+        pubsub: file.pubsub,
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;

@@ -111,8 +111,10 @@ fn start(
     // The kernel would hold megabytes for a reader that is slow: the newest event, a pong and the goodbye would all
     // wait behind them.
     let _ = socket2::SockRef::from(&tcp).set_send_buffer_size(SEND_BUFFER);
-    let Ok(local) = tcp.local_addr() else { return };
-    let connection = Arc::new(Connection::new(local, slot));
+    let (Ok(local), Ok(peer)) = (tcp.local_addr(), tcp.peer_addr()) else {
+        return;
+    };
+    let connection = Arc::new(Connection::new(local, peer, slot));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)

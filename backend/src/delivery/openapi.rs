@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{clock, poll, probe, settings, stream, topics};
+use super::{clock, poll, probe, publish, settings, stream, topics};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,7 @@ use super::{clock, poll, probe, settings, stream, topics};
         poll::events,
         probe::live,
         probe::ready,
+        publish::events,
         settings::patch,
         settings::read,
         stream::upgrade,

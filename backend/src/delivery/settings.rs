@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use freshet_wire::SettingsVersion;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::LengthLimitError;
-use tokio::time::timeout;
 
-use super::Service;
+use super::{Service, body};
 use crate::error::Error;
 use crate::time::now_us;
 
@@ -32,15 +30,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Response, Error> {
     let limits = &service.config.limits;
-    let body = match timeout(limits.header_timeout, to_bytes(body, limits.body_bytes)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) if is_too_large(&error) => {
-            let detail = format!("the body is larger than {} bytes", limits.body_bytes);
-            return Err(Error::body(StatusCode::PAYLOAD_TOO_LARGE, detail));
-        }
-        Ok(Err(_)) => return Err(Error::body(StatusCode::BAD_REQUEST, "the body did not arrive whole")),
-        Err(_) => return Err(Error::body(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
-    };
+    let body = body::read(body, limits.body_bytes, limits).await?;
     let expected = headers
         .get(header::IF_MATCH)
         .map(|value| version(value.as_bytes()))
@@ -49,10 +39,6 @@ pub(super) async fn patch(
     let patch = serde_json::from_slice(&body)
         .map_err(|error| Error::body(StatusCode::BAD_REQUEST, format!("not JSON: {error}")))?;
     Ok(answer(&*service.settings.patch(&patch, expected, now_us())?))
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
 }
 
 fn answer(version: &SettingsVersion) -> Response {

@@ -19,14 +19,20 @@ use axum::body::Body;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use freshet_wire::{ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, ServerMessage, StreamProblem};
+use freshet_wire::{
+    ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, Published, Receipt, ServerMessage, StreamProblem,
+};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::frames::{Places, Shared};
 use super::poll::MOST_READ;
 use super::websocket::{CloseCode, Incoming, Socket, Turn, encode_text, handshake};
-use super::{Service, guard, query};
+use super::{Service, admin, guard, publish, query};
 use crate::connection::{Connection, Metered};
 use crate::encode;
 use crate::error::Error;
@@ -44,6 +50,9 @@ const MESSAGE: Budget = Budget {
 const RETRY: Duration = Duration::from_secs(1);
 /// Messages that make no sense, until the connection is closed for it.
 const MOST_MISTAKES: u32 = 32;
+/// Events of one stream that wait for the engine at once.
+const MOST_PUBLISHING: usize = 256;
+const MOST_REFERENCE: usize = 255;
 /// After so many messages a client is heard before it is sent the next.
 const HEAR_EVERY: u64 = 16;
 
@@ -77,6 +86,7 @@ pub(super) async fn upgrade(
         .readers
         .seen(reader.as_deref(), connection.number, LaneKind::Stream, now_us());
     connection.claim(&figures);
+    let may_publish = admin::is_allowed(&service.config, request.headers());
     let proxied = guard::is_proxied(request.headers(), connection.local.port());
     let metered = Arc::clone(&connection);
     tokio::spawn(Metered::new(
@@ -93,6 +103,8 @@ pub(super) async fn upgrade(
                 socket,
                 reading: Reading::default(),
                 fetch: None,
+                may_publish,
+                publishing: FuturesUnordered::new(),
                 replay: None,
                 places: Places::new(),
                 said: 0,
@@ -113,6 +125,9 @@ struct Session {
     watch: Watch,
     /// A read of the engine's log that is under way, for a place that is not in the window.
     fetch: Option<Fetch>,
+    may_publish: bool,
+    /// Events that were handed over and wait for the engine's word.
+    publishing: FuturesUnordered<BoxFuture<'static, Answered>>,
     /// What such a read brought and was not sent yet.
     replay: Option<Replay>,
     /// Where `reading` stood before it moved, for finding what others were sent from there.
@@ -122,6 +137,7 @@ struct Session {
     mistakes: u32,
 }
 
+type Answered = (Option<String>, Result<Receipt, Error>);
 type Fetched = (History, Result<Chunk, PubSubError>);
 type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
@@ -177,6 +193,7 @@ impl Session {
                     Turn::Flushed => self.watch.wake(),
                 },
                 () = self.watch.changed(), if !waiting => self.deliver()?,
+                Some(answered) = self.publishing.next(), if !waiting => self.published(answered)?,
                 fetched = poll_fn(|context| fetched(&mut self.fetch, context)) => {
                     self.fetch = None;
                     self.replay(fetched);
@@ -261,20 +278,76 @@ impl Session {
             }
             Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from).await,
             Ok(ClientMessage::Unsubscribe { topics }) => self.unsubscribe(&topics),
-            Ok(ClientMessage::Publish { .. }) => Err(Error::message("not yet")),
+            Ok(ClientMessage::Publish {
+                topic,
+                data,
+                key,
+                reference,
+            }) => {
+                let Err(error) = self.publish(&topic, &data, key, reference.clone()).await else {
+                    return Ok(());
+                };
+                return self.refuse(&error, reference);
+            }
             Err(error) => Err(Error::message(error.to_string())),
         };
-        let Err(error) = done else { return Ok(()) };
-        self.mistakes += 1;
+        match done {
+            Ok(()) => Ok(()),
+            Err(error) => self.refuse(&error, None),
+        }
+    }
+
+    /// Says what is wrong, and gives up on a client that makes too many mistakes.
+    fn refuse(&mut self, error: &Error, reference: Option<String>) -> Result<(), End> {
+        // Not to be taken now is no mistake of the client's.
+        self.mistakes += u32::from(!error.is_passing());
         let closing = self.mistakes >= MOST_MISTAKES;
         self.say(&ServerMessage::Problem(StreamProblem {
             problem: error.problem(),
             closing,
-            reference: None,
+            reference,
         }))?;
         match closing {
             true => Err(End::Close(CloseCode::Policy, "too many messages that make no sense")),
             false => Ok(()),
+        }
+    }
+
+    /// Hands an event over; it is answered when the engine has it.
+    async fn publish(
+        &mut self,
+        topic: &str,
+        data: &RawValue,
+        key: Option<String>,
+        reference: Option<String>,
+    ) -> Result<(), Error> {
+        if !self.may_publish {
+            return Err(Error::token_needed());
+        }
+        if reference
+            .as_ref()
+            .is_some_and(|reference| reference.len() > MOST_REFERENCE)
+        {
+            return Err(Error::parameter(
+                "ref",
+                format!("ref takes up to {MOST_REFERENCE} bytes"),
+            ));
+        }
+        if self.publishing.len() >= MOST_PUBLISHING {
+            return Err(Error::busy(
+                "more events of this stream wait for the engine than are taken",
+            ));
+        }
+        let receipt = publish::one(&self.service, topic, data, key).await?;
+        self.publishing
+            .push(Box::pin(async move { (reference, receipt.await) }));
+        Ok(())
+    }
+
+    fn published(&mut self, (reference, receipt): Answered) -> Result<(), End> {
+        match receipt {
+            Ok(receipt) => self.say(&ServerMessage::Published(Published { reference, receipt })),
+            Err(error) => self.refuse(&error, reference),
         }
     }
 

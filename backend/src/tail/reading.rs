@@ -5,15 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use freshet_wire::{Cursor, Epoch, From, Gap, GapReason, Position, TopicKind, TopicScope};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::recent::Recent;
 use super::topic::{LogWindows, PartitionWindow, Topic};
 use super::{Budget, Tail};
 use crate::pubsub::{Chunk, POWER_FAILURE_SKIP, PubSubError};
+
+/// How long the engine may take to find a time in its log.
+const MOST_SEARCH: Duration = Duration::from_secs(10);
 
 /// What one read brought.
 #[derive(Debug, Default)]
@@ -81,11 +85,13 @@ impl Place {
         if let Some(Position::Time(time_us)) = from.position
             && must_ask(&topic, time_us)
         {
-            let found = tail.engine.at(topic.name(), time_us).await;
-            times = Some(found.map_err(|error| ReadError::Unavailable {
+            let unavailable = |why: String| ReadError::Unavailable {
                 topic: from.topic.clone(),
-                why: error.to_string(),
-            })?);
+                why,
+            };
+            let found = timeout(MOST_SEARCH, tail.engine.at(topic.name(), time_us)).await;
+            let found = found.map_err(|_| unavailable("the engine does not answer".to_owned()))?;
+            times = Some(found.map_err(|error| unavailable(error.to_string()))?);
         }
         let mut place = Self {
             log_id: 0,
