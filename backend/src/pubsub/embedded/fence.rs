@@ -1,0 +1,52 @@
+//! Fencing: a leader that leads no more does not append.
+
+use freshet_wire::Token;
+use serde::{Deserialize, Serialize};
+
+use crate::pubsub::{PubSubError, Record};
+
+/// So many scopes are remembered, the newest ones. There is one a cluster and engine; more than two is rare.
+const MOST_SCOPES: usize = 8;
+
+/// The newest token that was seen of each scope.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Marks(Vec<(String, u64)>);
+
+impl Marks {
+    fn of(&self, scope: &str) -> Option<u64> {
+        let mark = self.0.iter().find(|(known, _)| known == scope);
+        mark.map(|(_, number)| *number)
+    }
+
+    /// Numbers grow within a scope; a scope that is new starts a new mark.
+    pub(super) fn note(&mut self, token: &Token<'_>) {
+        match self.0.iter_mut().find(|(known, _)| *known == token.scope) {
+            Some((_, number)) => *number = (*number).max(token.number),
+            None => {
+                if self.0.len() == MOST_SCOPES {
+                    self.0.remove(0);
+                }
+                self.0.push((token.scope.clone().into_owned(), token.number));
+            }
+        }
+    }
+
+    /// The marks as they are once these are appended; `None`: as they are now.
+    pub(super) fn after(&self, records: &[Record]) -> Result<Option<Self>, PubSubError> {
+        let mut after: Option<Self> = None;
+        for token in records.iter().filter_map(|record| record.token.as_ref()) {
+            match after.as_ref().unwrap_or(self).of(&token.scope) {
+                Some(newest) if newest > token.number => {
+                    return Err(PubSubError::Fenced {
+                        token: token.number,
+                        newest,
+                    });
+                }
+                Some(newest) if newest == token.number => {}
+                _ => after.get_or_insert_with(|| self.clone()).note(token),
+            }
+        }
+        Ok(after)
+    }
+}

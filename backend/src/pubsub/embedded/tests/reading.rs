@@ -1,0 +1,204 @@
+use super::*;
+
+fn small(options: &mut Options) {
+    options.segment_bytes = Some(1500);
+}
+
+#[tokio::test]
+async fn a_read_keeps_to_its_budget_and_brings_at_least_one() {
+    let bench = Bench::new(small).await;
+    let texts: Vec<String> = (0..40).map(|index| "x".repeat(index * 7)).collect();
+    texts.iter().for_each(|text| _ = bench.put_one(text));
+    let expected: Vec<(u64, String)> = (0..).zip(texts).collect();
+    for budget in [
+        (1, 1),
+        (1, usize::MAX),
+        (7, usize::MAX),
+        (usize::MAX, 900),
+        (usize::MAX, 100_000),
+    ] {
+        let budget = Budget {
+            events: budget.0,
+            bytes: budget.1,
+        };
+        assert_eq!(bench.all_by(0, budget).await, (expected.clone(), vec![]), "{budget:?}");
+        let chunk = bench.log.read(TOPIC, 0, 3, budget).await.unwrap();
+        assert!(chunk.events.len() <= budget.events);
+        let bytes: usize = chunk.events.iter().map(|event| event.json.len()).sum();
+        assert!(bytes <= budget.bytes || chunk.events.len() == 1, "{budget:?}");
+        assert_eq!((chunk.next, chunk.first), (3 + chunk.events.len() as u64, 0));
+    }
+    let chunk = bench.log.read(TOPIC, 0, 40, ALL).await.unwrap();
+    assert_eq!((chunk.events.len(), chunk.next, chunk.vacant), (0, 40, None));
+}
+
+#[tokio::test]
+async fn the_same_bytes_come_from_the_sink_and_from_the_file() {
+    let bench = Bench::new(small).await;
+    for size in [0, 1, 1000, 100_000, 3_000_000] {
+        bench.put_one(&"ä\"\u{1}".repeat(size / 3));
+    }
+    let pushed = bench.taker.events.lock().clone();
+    let mut read = Vec::new();
+    while read.len() < pushed.len() {
+        read.extend(bench.log.read(TOPIC, 0, read.len() as u64, ALL).await.unwrap().events);
+    }
+    assert_eq!(read, pushed);
+}
+
+#[tokio::test]
+async fn a_time_is_found_where_a_search_through_all_events_finds_it() {
+    for segment_bytes in [None, Some(900)] {
+        let mut bench = Bench::new(|options| options.segment_bytes = Some(1 << 20)).await;
+        if segment_bytes.is_some() {
+            bench = Bench::new(small).await;
+        }
+        let mut random = fastrand::Rng::with_seed(7);
+        for index in 0..300 {
+            // The clock stands still, jumps, and goes back.
+            bench.clock.fetch_add(random.i64(-3..9), SeqCst);
+            bench.put_one(&"x".repeat(random.usize(0..900)));
+            if index % 100 == 50 {
+                bench.restart(index % 200 == 50, |_| {}).await;
+            }
+        }
+        let mut events = Vec::new();
+        let mut next = 0;
+        while next < 300 {
+            let chunk = bench.log.read(TOPIC, 0, next, ALL).await.unwrap();
+            (next, _) = (chunk.next, events.extend(chunk.events));
+        }
+        assert!(events.is_sorted_by_key(|event| event.ingested_us));
+        let (from, to) = (events[0].ingested_us - 2, events[299].ingested_us + 3);
+        for time_us in from..to {
+            let naive = events.iter().find(|event| event.ingested_us >= time_us);
+            let naive = naive.map_or(300, |event| event.offset);
+            assert_eq!(bench.log.at(TOPIC, time_us).await.unwrap(), [naive], "{time_us}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn retention_by_size_takes_whole_segments_and_never_the_one_that_is_written() {
+    let bench = Bench::of(
+        TopicKind::Log,
+        Retention {
+            max_age_s: None,
+            max_bytes: Some(5000),
+        },
+        small,
+    )
+    .await;
+    let topic = bench.log.topic(TOPIC).unwrap();
+    for index in 0..100 {
+        bench.put_one(&index.to_string());
+        topic.drop_old();
+        let kept = bench.log.kept(TOPIC);
+        assert!(kept.bytes.unwrap() <= 5000, "{kept:?}");
+        let on_disk: u64 = bench.segments().iter().map(|path| path.metadata().unwrap().len()).sum();
+        assert_eq!(kept.bytes, Some(on_disk));
+    }
+    let first = *bench.taker.trims.lock().last().unwrap();
+    let (events, holes) = bench.all(0).await;
+    assert_eq!((events[0].0, events.last().unwrap().0, holes.len()), (first, 99, 0));
+    let chunk = bench.log.read(TOPIC, 0, 3, ALL).await.unwrap();
+    assert_eq!(
+        (chunk.first, chunk.events[0].offset, chunk.events[0].vacant),
+        (first, first, None)
+    );
+    // Live: less is kept from now on.
+    let less = Retention {
+        max_age_s: None,
+        max_bytes: Some(1),
+    };
+    bench.log.retain(TOPIC, less);
+    topic.drop_old();
+    assert_eq!(bench.segments().len(), 1);
+    assert!(!bench.all(0).await.0.is_empty());
+}
+
+#[tokio::test]
+async fn retention_by_age_lets_go_of_what_is_too_old_also_where_nothing_new_comes() {
+    const HOUR_US: i64 = 3_600_000_000;
+    let retention = Retention {
+        max_age_s: Some(3600),
+        max_bytes: None,
+    };
+    let bench = Bench::of(TopicKind::Log, retention, |_| {}).await;
+    let topic = bench.log.topic(TOPIC).unwrap();
+    for _ in 0..240 {
+        bench.clock.fetch_add(HOUR_US / 60, SeqCst);
+        bench.put_one("a minute later");
+        topic.drop_old();
+    }
+    let oldest_us = bench.log.kept(TOPIC).first_us.unwrap();
+    let age_us = bench.clock.load(SeqCst) - oldest_us;
+    assert!((HOUR_US..HOUR_US * 9 / 8).contains(&age_us), "{age_us}");
+    assert!((16..=20).contains(&bench.segments().len()));
+    bench.clock.fetch_add(2 * HOUR_US, SeqCst);
+    topic.sync();
+    topic.drop_old();
+    assert_eq!(bench.all(0).await, (vec![], vec![]));
+    assert_eq!(bench.log.kept(TOPIC).first_us, None);
+    assert_eq!(bench.put_one("new"), 240);
+}
+
+#[tokio::test]
+async fn of_a_state_topic_only_the_newest_segment_is_kept_and_never_no_event() {
+    let mut bench = Bench::of(TopicKind::State, UNBOUNDED, small).await;
+    let topic = bench.log.topic(TOPIC).unwrap();
+    for index in 0..100 {
+        bench.put_one(&index.to_string());
+        topic.drop_old();
+        assert_eq!(bench.all(0).await.0.last().unwrap().0, index);
+        topic.sync();
+        topic.drop_old();
+        assert_eq!(bench.segments().len(), 1);
+    }
+    drop(topic);
+    bench.restart(false, |_| {}).await;
+    assert_eq!(bench.all(0).await.0.last().unwrap().1, "99");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_races_with_retention_is_told_the_truth() {
+    let retention = Retention {
+        max_age_s: None,
+        max_bytes: Some(6000),
+    };
+    let bench = Bench::of(TopicKind::Log, retention, |options| {
+        options.segment_bytes = Some(1500);
+        options.tick = Duration::from_millis(1);
+    })
+    .await;
+    let writing = async {
+        for index in 0..3000 {
+            bench.put_one(&index.to_string());
+            if index % 10 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let reading = async {
+        let (mut next, mut read, mut dropped) = (0, 0, 0);
+        while next < 3000 {
+            let budget = Budget { events: 9, bytes: 3000 };
+            let chunk = bench.log.read(TOPIC, 0, next, budget).await.unwrap();
+            if chunk.first > next {
+                dropped += chunk.first - next;
+                next = chunk.first;
+            }
+            assert_eq!(chunk.vacant, None);
+            for event in &chunk.events {
+                assert_eq!((event.offset, event.vacant), (next, None));
+                assert_eq!(data(event), next.to_string());
+                next += 1;
+                read += 1;
+            }
+            assert_eq!(chunk.next, next);
+        }
+        assert_eq!(read + dropped, 3000);
+    };
+    tokio::join!(writing, reading);
+    assert_eq!(bench.state().0, EngineState::Up);
+}
