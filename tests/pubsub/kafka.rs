@@ -1,16 +1,21 @@
 //! Kafka, against a real broker.
 
+mod foreign;
+mod outage;
+mod topics;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use freshet::config::KafkaConfig;
-use freshet::pubsub::PubSub;
-use freshet::pubsub::contract::Harness;
+use freshet::pubsub::contract::{Collector, Harness, soon};
 use freshet::pubsub::kafka::Kafka as Engine;
+use freshet::pubsub::{PubSub, TopicSpec};
 use freshet_tests::SOON;
 use freshet_tests::kafka::Kafka;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::{ClientConfig, TopicPartitionList};
 use tokio::sync::Mutex;
@@ -44,7 +49,7 @@ impl Cluster {
 
 impl Harness for Cluster {
     async fn open(&self) -> Arc<dyn PubSub> {
-        Arc::new(Engine::open(&config(self.brokers().await), "node-1").unwrap())
+        open(&config(self.brokers().await))
     }
 
     async fn restart_server(&self) -> bool {
@@ -74,6 +79,19 @@ fn config(brokers: String) -> KafkaConfig {
     }
 }
 
+fn open(config: &KafkaConfig) -> Arc<dyn PubSub> {
+    Arc::new(Engine::open(config, "node-1").unwrap())
+}
+
+async fn open_with(engine: &Arc<dyn PubSub>, spec: TopicSpec) -> Arc<Collector> {
+    let sink = Arc::new(Collector::default());
+    soon("the topic to open", async || {
+        engine.open(spec.clone(), sink.clone()).await
+    })
+    .await;
+    sink
+}
+
 fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap()
 }
@@ -92,4 +110,26 @@ async fn delete_records(brokers: &str, topic: &str, first: u64) {
         .unwrap();
     let done = admin(brokers).delete_records(&before, &options()).await.unwrap();
     done.find_partition(topic, 0).unwrap().error().unwrap();
+}
+
+async fn make_topic(brokers: &str, topic: &str, partitions: i32) {
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let made = admin(brokers).create_topics([&new], &options()).await.unwrap();
+    made[0].as_ref().unwrap();
+}
+
+/// Somebody else's producer.
+fn producer(brokers: &str, properties: &[(&str, &str)]) -> FutureProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("acks", "all");
+    for (key, value) in properties {
+        config.set(*key, *value);
+    }
+    config.create().unwrap()
+}
+
+async fn produce(producer: &FutureProducer, topic: &str, partition: i32, key: Option<&str>, value: Option<&[u8]>) {
+    let mut record = FutureRecord::<str, [u8]>::to(topic).partition(partition);
+    (record.key, record.payload) = (key, value);
+    producer.send(record, SOON).await.unwrap();
 }

@@ -1,4 +1,7 @@
 //! The topics that are open: where each stands in its log, and the sink that it feeds.
+//!
+//! Only the follower moves a topic on, on its one thread; so what it tells the sink comes in order, though it holds no lock
+//! meanwhile: who asks where the topic stands does not wait for the sink.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -120,6 +123,7 @@ impl Topic {
             place.next = event.offset + 1;
             new.push(event);
         }
+        drop(log);
         if !new.is_empty() {
             self.sink.push(new);
         }
@@ -131,10 +135,12 @@ impl Topic {
         let Some(place) = log.partitions.get_mut(partition as usize) else {
             return;
         };
-        if first > place.first {
-            place.first = first;
-            self.sink.trim(partition, first);
+        if first <= place.first {
+            return;
         }
+        place.first = first;
+        drop(log);
+        self.sink.trim(partition, first);
     }
 
     /// Retention has passed by what was to be pushed next.
@@ -151,14 +157,16 @@ impl Topic {
         let mut log = self.log.lock();
         let places = firsts.iter().map(|&first| Place::from(Extent { first, next: first }));
         log.partitions.extend(places);
-        self.sink.log(log.extent());
+        let extent = log.extent();
+        drop(log);
+        self.sink.log(extent);
     }
 
     /// Another log stands behind it.
     pub(super) fn begin(&self, new: Log) {
-        let mut log = self.log.lock();
-        *log = new;
-        self.sink.log(log.extent());
+        let extent = new.extent();
+        *self.log.lock() = new;
+        self.sink.log(extent);
     }
 }
 
