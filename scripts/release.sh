@@ -2,12 +2,13 @@
 # make release: one binary that carries the page and needs no other file: target/release/freshet.
 #   scripts/release.sh          all of it, with sizes
 #   scripts/release.sh binary   the binary alone, from the page that is in frontend/dist
+# FRESHET_FEATURES=page,engines has it carry the distributed engines as well (scripts/setup.sh engines).
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 binary() {
   own_sources
-  cargo build --release --locked -p freshet --features page || return
+  cargo build --release --locked -p freshet --features "${FRESHET_FEATURES:-page}" || return
   if [ "$TARGET" != "$FRESHET_ROOT/target" ]; then
     mkdir -p target/release && cp -f "$TARGET/release/freshet" target/release/freshet
   fi

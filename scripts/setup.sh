@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Puts what is missing where it belongs:  scripts/setup.sh page|browser|check…
+# Puts what is missing where it belongs:  scripts/setup.sh page|browser|engines|kafka|check…
 #   page     what building the page needs: the wasm target, wasm-bindgen, Trunk, wasm-opt
 #   browser  what the browser tests need: Chromium and its driver, and axe-core
+#   engines  what building the clients of the distributed engines needs: a C compiler and OpenSSL
+#   kafka    what the tests of Kafka need: Java, and a broker
 #   check    what `make check` needs: cargo-deny, shellcheck
 # Nothing is done twice, nothing is asked, and system packages are installed only by root.
 # shellcheck source=scripts/lib.sh
@@ -195,6 +197,62 @@ browser() {
     "both of one version, on PATH or named by FRESHET_CHROMIUM and FRESHET_CHROMEDRIVER ($BROWSER_PROBLEM)"
 }
 
+# --- the distributed engines ----------------------------------------------------------------------------------------
+
+# links LIBRARY HEADER: whether the C compiler finds both.
+links() {
+  local probe=$FRESHET_CACHE/probe
+  mkdir -p "$probe"
+  printf '#include <%s>\nint main(void) { return 0; }\n' "$2" | cc -x c - -o "$probe/links" "-l$1" >/dev/null 2>&1
+}
+
+# librdkafka is compiled from the source that its crate brings.
+can_build_engines() { have cc && have c++ && have make && links ssl openssl/ssl.h && links z zlib.h; }
+
+engines() {
+  if can_build_engines; then
+    there "C compiler, OpenSSL, zlib" "$(command -v cc)"
+    return
+  fi
+  if can_apt && apt_has libssl-dev; then
+    step "C compiler, OpenSSL, zlib" "librdkafka, Kafka's client, is compiled from its source" \
+      apt_install gcc g++ libc6-dev make pkg-config libssl-dev zlib1g-dev && can_build_engines && return
+  fi
+  by_hand "a C compiler, make, or the headers of OpenSSL or zlib" \
+    "the packages gcc, g++, make, pkg-config, libssl-dev and zlib1g-dev, as your system calls them (macOS: xcode-select --install; brew install openssl pkg-config)"
+}
+
+# All jars, or no folder: an interrupted set-up is not taken for a broker.
+kafka_jars() {
+  rm -rf "$FRESHET_KAFKA.new"
+  mvn --batch-mode --no-transfer-progress --file scripts/kafka.xml "-Dkafka.version=$KAFKA_VERSION" \
+    dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$FRESHET_KAFKA.new" || return
+  rm -rf "$FRESHET_KAFKA" && mv "$FRESHET_KAFKA.new" "$FRESHET_KAFKA"
+}
+
+kafka() {
+  # shellcheck source=scripts/engines.sh
+  . "$FRESHET_ROOT/scripts/engines.sh"
+  if find_kafka; then
+    there "Kafka $KAFKA_VERSION" "$FRESHET_KAFKA"
+    return
+  fi
+  if ! have_java && can_apt && apt_has default-jre-headless; then
+    step "Java" "Kafka runs on it" apt_install default-jre-headless || true
+  fi
+  if ! have mvn && can_apt && apt_has maven; then
+    step "Maven" "fetches Kafka" apt_install maven || true
+  fi
+  if ! have_java; then
+    by_hand "Java 17 or later" "https://adoptium.net, or the package of your system"
+  elif ! have mvn; then
+    by_hand "Maven" "https://maven.apache.org, or the package of your system"
+  else
+    step "Kafka $KAFKA_VERSION" "its engine is tested against a real broker" kafka_jars && find_kafka ||
+      by_hand "Kafka $KAFKA_VERSION" "its jars into a folder that FRESHET_KAFKA names"
+  fi
+}
+
 shell_check() {
   if have shellcheck; then
     there shellcheck "$(command -v shellcheck)"
@@ -207,7 +265,7 @@ shell_check() {
 
 # --- what was asked for ---------------------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || set -- page browser check
+[ $# -gt 0 ] || set -- page browser engines kafka check
 one_at_a_time
 for part in "$@"; do
   case $part in
@@ -222,11 +280,13 @@ for part in "$@"; do
       browser
       axe_core
       ;;
+    engines) engines ;;
+    kafka) kafka ;;
     check)
       cargo_tool cargo-deny "$CARGO_DENY_VERSION" cargo-deny "checks the licences and sources of dependencies" --locked
       shell_check
       ;;
-    *) die "setup.sh: no part is called '$part'; there are page, browser and check" ;;
+    *) die "setup.sh: no part is called '$part'; there are page, browser, engines, kafka and check" ;;
   esac
 done
 [ "$MISSING" -eq 0 ] || die "set-up is not complete; see above"

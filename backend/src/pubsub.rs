@@ -3,7 +3,11 @@
 //! The guarantees are those of [`PubSub`]; each engine states in its [`Capabilities`] what it can beyond them, and passes
 //! `pubsub/contract.rs`. Offsets, order and replay are the engine's; who reads knows the tail alone.
 
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[allow(dead_code)]
 pub mod memory;
 

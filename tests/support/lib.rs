@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod follower;
 pub mod http;
+pub mod kafka;
 pub mod process;
 pub mod program;
 pub mod proxy;

@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# The servers of the distributed engines, which their tests start.
+# find_kafka: Java, and the folder with Kafka's jars in FRESHET_KAFKA; or in KAFKA_PROBLEM why there is none.
+# shellcheck disable=SC2034 # read where this is sourced
+
+KAFKA_VERSION=4.2.1
+export FRESHET_KAFKA=${FRESHET_KAFKA:-$FRESHET_CACHE/tools/kafka-$KAFKA_VERSION}
+
+# 'openjdk version "17.0.15" 2025-04-15' -> 17
+java_version() { java -version 2>&1 | sed -n 's/^[^"]*version "\([0-9]*\).*/\1/p' | head -n 1; }
+
+# have_java: Kafka 4 needs 17 or later.
+have_java() {
+  local version
+  version=$(java_version)
+  [ -n "$version" ] && [ "$version" -ge 17 ]
+}
+
+find_kafka() {
+  KAFKA_PROBLEM=
+  if ! have_java; then
+    KAFKA_PROBLEM="found no Java 17 or later"
+  elif ! ls "$FRESHET_KAFKA"/kafka_2.13-*.jar >/dev/null 2>&1; then
+    KAFKA_PROBLEM="found no Kafka in $FRESHET_KAFKA"
+  else
+    return 0
+  fi
+  return 1
+}
