@@ -320,7 +320,7 @@ mod tests {
             ("[pubsub]\nengine = 'kafka'", "brokers"),
             ("[pubsub]\nengine = 'log'\nmax_bites = 1", "max_bites"),
             ("[pubsub]\nengine = 'rabbit'", "rabbit"),
-            ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "max_topics"),
+            ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "many"),
             ("[pubsup]\n", "pubsup"),
             ("[pubsub", "line 1"),
         ] {

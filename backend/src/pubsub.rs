@@ -8,7 +8,7 @@ pub mod contract;
 pub mod embedded;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-#[allow(dead_code)]
+#[cfg(any(test, feature = "contract"))]
 pub mod memory;
 
 use std::fmt;

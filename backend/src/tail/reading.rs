@@ -694,6 +694,12 @@ mod tests {
 
     /// Nothing here waits for anything.
     fn now<T>(future: impl Future<Output = T>) -> T {
+        // Bounds of time are set, though never reached.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _here = runtime.enter();
         future.now_or_never().unwrap()
     }
 
