@@ -2,19 +2,27 @@
 
 use freshet_wire::{Epoch, GapReason};
 
-/// What a lane counted since the page was loaded. Gaps are those of the race's topics.
+/// What a lane counted since the page was loaded. What is missing is counted for the race's topics alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Events of the race that were applied, each once.
     pub events: u64,
     /// The same of topics that only feed cards.
     pub card_events: u64,
-    /// Events that the server reported as a gap, where their number is known.
+    /// The same of topics that only the feed of the Topics view follows.
+    pub feed_events: u64,
+    /// Events that the server reported as lost to the reader ([`freshet_wire::GapReason::is_loss`]), where their number is known.
     pub missed: u64,
-    /// Gaps whose number of events is unknown.
+    /// Such gaps whose number of events is unknown.
     pub unknown_gaps: u64,
-    /// Events that had been applied before; dropped.
+    /// Events that had been applied before; dropped here.
     pub duplicates: u64,
+    /// Offsets of events that the engine holds twice; the server dropped them.
+    pub told_duplicates: u64,
+    /// Offsets of events that a leader appended which led no more; the server dropped them.
+    pub fenced: u64,
+    /// Offsets that the engine gave to no event.
+    pub vacant: u64,
     /// Values of state topics that a newer one replaced.
     pub superseded: u64,
     /// Holes that nobody told: a broken promise (invariant 2), never to be seen.

@@ -227,8 +227,8 @@ impl<'a> Connection<'a> {
                     }
                     Ok(())
                 }
-                // A later version's message: passed over.
-                None => Ok(()),
+                // The page publishes by HTTP, so nothing here waits for an answer; and a later version's message is passed over.
+                Some(ServerMessage::Published(_)) | None => Ok(()),
             }
         };
         let received_us = self.page.server_us(received_page_us);

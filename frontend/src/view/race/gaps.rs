@@ -99,6 +99,10 @@ pub fn words(count: Option<u64>, reason: Option<GapReason>) -> String {
         Some(GapReason::Retention) => "no longer kept",
         Some(GapReason::Epoch) => "a new log",
         Some(GapReason::Superseded) => "superseded",
+        Some(GapReason::Duplicate) => "held twice",
+        Some(GapReason::Fenced) => "fenced out",
+        Some(GapReason::Vacant) => "no event",
+        Some(GapReason::Lost) => "lost by the log",
         None => "nobody said so",
     };
     match count {
