@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use freshet_wire::{Gap, Hello, Pong, ServerMessage, StreamProblem};
+use freshet_wire::{Gap, Hello, Pong, Published, ServerMessage, StreamProblem};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -20,6 +20,7 @@ pub enum Said {
     Events(Page),
     Gap(Gap),
     Pong(Pong),
+    Published(Published),
     Problem(StreamProblem),
     /// A ping frame; the answer is on its way.
     Beat,
@@ -90,6 +91,7 @@ impl Stream {
                 ServerMessage::Gap(gap) => Said::Gap(gap),
                 ServerMessage::Pong(pong) => Said::Pong(pong),
                 ServerMessage::Problem(problem) => Said::Problem(problem),
+                ServerMessage::Published(published) => Said::Published(published),
                 ServerMessage::Hello(_) => panic!("hello twice"),
             },
             Some(Ok(Message::Ping(_))) => Said::Beat,
