@@ -33,6 +33,8 @@ pub struct Config {
 pub enum PubSub {
     /// A persistent log in the data folder.
     Log(LogConfig),
+    /// The tail's windows alone: nothing is written, and a restart begins new logs. For machines that must not be written to.
+    Memory,
     /// Apache Kafka.
     Kafka(KafkaConfig),
     /// Google Cloud Pub/Sub, spooled into a log in the data folder.
@@ -46,6 +48,7 @@ impl PubSub {
             Self::Log(log) => log.retention(),
             Self::CloudPubsub(cloud) => cloud.spool.retention(),
             Self::Kafka(_) => LogConfig::default().retention(),
+            Self::Memory => Retention::default(),
         }
     }
 }

@@ -8,7 +8,6 @@ pub mod contract;
 pub mod embedded;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-#[cfg(any(test, feature = "contract"))]
 pub mod memory;
 
 use std::fmt;
@@ -24,6 +23,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use self::embedded::EmbeddedLog;
+use self::memory::Memory;
 use crate::config;
 
 /// What an asynchronous method of a dyn-safe trait answers.
@@ -41,6 +41,11 @@ pub trait PubSub: fmt::Debug + Send + Sync {
 
     /// Name, state and what is wrong. Watched: the page says it at once.
     fn status(&self) -> watch::Receiver<Engine>;
+
+    /// Whether it keeps events beyond what the tail's windows hold.
+    fn keeps(&self) -> bool {
+        true
+    }
 
     /// Topics that are there already, or that the configuration asks to watch: to be opened at the start.
     fn known(&self) -> Answer<'_, Result<Vec<TopicSpec>, PubSubError>>;
@@ -252,6 +257,7 @@ pub fn open(config: &config::PubSub, data: &Path, node: &str) -> Result<Arc<dyn 
     let log = |log| Ok::<_, PubSubError>(Arc::new(EmbeddedLog::open(&data.join("log"), log)?));
     match config {
         config::PubSub::Log(config) => Ok(log(config)?),
+        config::PubSub::Memory => Ok(Arc::new(Memory::forgetful())),
         #[cfg(feature = "kafka")]
         config::PubSub::Kafka(config) => Ok(Arc::new(kafka::Kafka::open(config, node)?)),
         #[cfg(feature = "cloud-pubsub")]

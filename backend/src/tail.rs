@@ -72,7 +72,7 @@ impl Tail {
         if let Some(topic) = topics.get(&*spec.name) {
             return Arc::clone(topic);
         }
-        let topic = Arc::new(Topic::shared(spec, self.max_bytes(spec.kind)));
+        let topic = Arc::new(Topic::shared(spec, self.engine.keeps(), self.max_bytes(spec.kind)));
         topics.insert(Arc::clone(topic.name()), Arc::clone(&topic));
         topic
     }

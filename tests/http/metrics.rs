@@ -83,7 +83,7 @@ async fn scrape(server: &Server) -> Samples {
 
 #[tokio::test]
 async fn metrics_agree_with_what_was_delivered() {
-    let server = Server::quiet(|config| config.limits.window_bytes = 20_000).await;
+    let server = Server::forgetful(20_000).await;
     let before = scrape(&server).await;
     // What is appended is counted, however it is read.
     server.append(100, 32).await;

@@ -95,7 +95,7 @@ async fn an_event_says_when_it_was_meant_to_happen_and_when_it_was_there() {
 
 #[tokio::test]
 async fn what_fell_out_of_the_window_is_told_as_a_gap_with_its_number() {
-    let server = Server::quiet(|config| config.limits.window_bytes = SMALL_WINDOW).await;
+    let server = Server::forgetful(SMALL_WINDOW).await;
     server.append(100, 32).await;
     let first = server.topic("workload").await.partitions[0].first_offset;
     assert!((50..100).contains(&first), "{first}");
@@ -126,7 +126,7 @@ async fn a_cursor_of_another_log_is_told_as_a_gap_of_unknown_size() {
 
 #[tokio::test]
 async fn after_a_restart_an_old_cursor_is_recognised() {
-    let mut server = Server::quiet(|_| {}).await;
+    let mut server = Server::forgetful(1 << 20).await;
     server.append(5, 32).await;
     let before = server.poll("from=workload@earliest").await;
     server.stop().await;
@@ -176,7 +176,7 @@ async fn a_poll_that_knows_the_newest_page_is_told_that_nothing_changed() {
 
 #[tokio::test]
 async fn a_gap_is_never_answered_with_not_modified() {
-    let server = Server::quiet(|config| config.limits.window_bytes = SMALL_WINDOW).await;
+    let server = Server::forgetful(SMALL_WINDOW).await;
     server.append(100, 32).await;
     let poll = "/api/v1/events?from=workload@offset:0:0";
     let etag = server.get(poll).await.header("etag").to_owned();
@@ -283,7 +283,7 @@ async fn a_busy_topic_does_not_starve_a_quiet_one() {
 
 #[tokio::test]
 async fn of_a_state_only_the_newest_value_counts() {
-    let server = Server::quiet(|config| config.limits.window_bytes = 1000).await;
+    let server = Server::forgetful(1000).await;
     for rate in 1..=10 {
         let end = server.end_of("settings").await;
         server.change(json!({"workload": {"burst_events": rate}})).await;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 #[tokio::test]
 async fn topics_say_what_there_is_to_read() {
-    let server = Server::quiet(|config| config.limits.window_bytes = 6000).await;
+    let server = Server::forgetful(6000).await;
     server.append(100, 32).await;
     let topics = server.topics().await.topics;
     let names: Vec<&str> = topics.iter().map(|topic| &*topic.name).collect();
@@ -129,7 +129,7 @@ async fn head_is_get_without_the_body() {
 }
 
 /// Every route below `/api/v1`, with its methods.
-const ROUTES: [(&str, &[&str]); 9] = [
+const ROUTES: [(&str, &[&str]); 10] = [
     ("/api/v1/clock", &["get"]),
     ("/api/v1/events", &["get"]),
     ("/api/v1/livez", &["get"]),
@@ -139,6 +139,7 @@ const ROUTES: [(&str, &[&str]); 9] = [
     ("/api/v1/settings", &["get", "patch"]),
     ("/api/v1/stream", &["get"]),
     ("/api/v1/topics", &["get"]),
+    ("/api/v1/topics/{topic}/events", &["post"]),
 ];
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use freshet::config::PubSub;
 use freshet_tests::follower::Page;
 use freshet_tests::raw::{CLOSE, Raw, TEXT};
 use freshet_tests::{Follower, SOON, Server, Stream, now_us, until, within};
@@ -130,6 +131,7 @@ fn take(follower: &mut Follower, text: &[u8]) {
 async fn a_slow_reader_is_not_let_go_but_told_what_it_missed() {
     let server = Server::quiet(|config| {
         config.limits.stuck = Duration::from_secs(3);
+        config.pubsub = PubSub::Memory;
         config.limits.window_bytes = 512 << 10;
     })
     .await;
@@ -171,7 +173,7 @@ async fn a_slow_reader_is_not_let_go_but_told_what_it_missed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_lags_behind_is_still_heard() {
-    let server = Server::quiet(|_| {}).await;
+    let server = Server::forgetful(4 << 20).await;
     let mut slow = Raw::open_narrow(server.address, 16 << 10)
         .await
         .upgrade(server.address, "slow")
@@ -298,7 +300,7 @@ async fn a_client_that_vanishes_is_forgotten() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_state_a_reader_that_lags_gets_the_newest_value_and_misses_nothing() {
-    let server = Server::quiet(|config| config.limits.window_bytes = 1000).await;
+    let server = Server::forgetful(1000).await;
     let mut stream = Stream::open_as(server.address, Some("state"), &[]).await;
     stream.subscribe(&["settings"]).await;
     stream.page().await;

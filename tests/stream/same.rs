@@ -113,7 +113,7 @@ fn whoever_comes_and_goes_gets_each_event_or_is_told_of_it_exactly_once() {
     let told = AtomicU64::new(0);
     for_all(8, &(steps(), steps(), steps()), async |(a, b, c)| {
         // 500 events/s of about 330 bytes: a window of some 150 ms.
-        let server = Server::quiet(|config| config.limits.window_bytes = 25_000).await;
+        let server = Server::forgetful(25_000).await;
         server
             .change(json!({"workload": {"rate_hz": 500, "shape": "poisson"}}))
             .await;

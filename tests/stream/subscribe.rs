@@ -127,7 +127,7 @@ async fn a_subscribed_topic_moves_to_another_position_when_asked() {
 
 #[tokio::test]
 async fn a_reader_that_comes_back_with_its_cursor_sees_each_event_once() {
-    let server = Server::quiet(|config| config.limits.window_bytes = 100_000).await;
+    let server = Server::forgetful(100_000).await;
     server
         .change(json!({"workload": {"rate_hz": 500, "payload_bytes": 64}}))
         .await;
@@ -145,7 +145,7 @@ async fn a_reader_that_comes_back_with_its_cursor_sees_each_event_once() {
 
 #[tokio::test]
 async fn what_fell_out_of_the_window_is_told_before_the_events_after_it() {
-    let server = Server::quiet(|config| config.limits.window_bytes = 6000).await;
+    let server = Server::forgetful(6000).await;
     server.append(100, 32).await;
     let mut stream = Stream::open_as(server.address, Some("lags"), &[]).await;
     stream.subscribe(&["workload@offset:0:3"]).await;
@@ -173,7 +173,7 @@ async fn what_fell_out_of_the_window_is_told_before_the_events_after_it() {
 
 #[tokio::test]
 async fn a_message_says_when_it_was_put_together_also_to_one_who_comes_later() {
-    let server = Server::quiet(|config| config.limits.window_bytes = 16 << 20).await;
+    let server = Server::forgetful(16 << 20).await;
     // More than one message holds, so that its later messages are the same for every reader that comes this way.
     for _ in 0..3 {
         server.append(1000, 100).await;

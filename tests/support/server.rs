@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use freshet::RunError;
-use freshet::config::{Config, Limits};
+use freshet::config::{Config, Limits, PubSub};
 use freshet_wire::{Reader, SettingsVersion, Topic, Topics};
 use http::Method;
 use serde_json::{Value, json};
@@ -68,6 +68,15 @@ impl Server {
         let off = json!({"source": {"cpu_hz": 0, "network_hz": 0, "memory_hz": 0, "disk_hz": 0, "processes_hz": 0}});
         server.change(off).await;
         server
+    }
+
+    /// A quiet one that keeps nothing beyond windows of so many bytes.
+    pub async fn forgetful(window_bytes: usize) -> Self {
+        Self::quiet(|config| {
+            config.pubsub = PubSub::Memory;
+            config.limits.window_bytes = window_bytes;
+        })
+        .await
     }
 
     fn run(&mut self, listener: TcpListener) {

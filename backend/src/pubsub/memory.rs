@@ -1,4 +1,5 @@
-//! A log in memory, for tests of what stands around the engines: it keeps what it is told to keep, and forgets on command.
+//! A log in memory. As an engine it is forgetful: it numbers events and hands them on, and what is kept of them is the tail's windows. For
+//! tests of what stands around the engines it keeps everything, and forgets on command.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::time::now_us;
 
 #[derive(Debug)]
 pub struct Memory {
+    keeps: bool,
     topics: Mutex<BTreeMap<String, Kept>>,
     status: watch::Sender<Engine>,
 }
@@ -21,21 +23,17 @@ pub struct Memory {
 struct Kept {
     epoch: Epoch,
     first: u64,
+    next: u64,
     events: Vec<Stored>,
     /// How many offsets have no event before the next one, and why.
     hole: (u64, Option<GapReason>),
     sink: Arc<dyn Sink>,
 }
 
-impl Kept {
-    fn next(&self) -> u64 {
-        self.events.last().map_or(self.first, |event| event.offset + 1)
-    }
-}
-
 impl Default for Memory {
     fn default() -> Self {
         Self {
+            keeps: true,
             topics: Mutex::default(),
             status: watch::Sender::new(Engine {
                 name: "memory".to_owned(),
@@ -48,7 +46,16 @@ impl Default for Memory {
 }
 
 impl Memory {
+    /// One that keeps nothing.
+    pub(crate) fn forgetful() -> Self {
+        Self {
+            keeps: false,
+            ..Self::default()
+        }
+    }
+
     /// Forgets what stands before this offset.
+    #[cfg(test)]
     pub(crate) fn forget(&self, topic: &str, first: u64) {
         let mut topics = self.topics.lock();
         let Some(kept) = topics.get_mut(topic) else { return };
@@ -58,10 +65,11 @@ impl Memory {
     }
 
     /// Another log takes the place of this one.
+    #[cfg(test)]
     pub(crate) fn begin_anew(&self, topic: &str) {
         let mut topics = self.topics.lock();
         let Some(kept) = topics.get_mut(topic) else { return };
-        (kept.epoch, kept.first) = (Epoch::new(fastrand::u64(..)), 0);
+        (kept.epoch, kept.first, kept.next) = (Epoch::new(fastrand::u64(..)), 0, 0);
         kept.events.clear();
         kept.sink.log(LogExtent {
             epoch: kept.epoch,
@@ -70,6 +78,7 @@ impl Memory {
     }
 
     /// Leaves so many offsets without an event before the next one, for this reason.
+    #[cfg(test)]
     pub(crate) fn skip(&self, topic: &str, count: u64, reason: Option<GapReason>) {
         if let Some(kept) = self.topics.lock().get_mut(topic) {
             kept.hole = (count, reason);
@@ -79,9 +88,9 @@ impl Memory {
     /// Appends with a given id and time of ingest.
     pub(crate) fn append(&self, topic: &str, record: &Record, id_hash: u64, now_us: i64) -> u64 {
         let mut topics = self.topics.lock();
-        let kept = topics.get_mut(topic).unwrap_or_else(|| panic!("{topic} is not open"));
+        let Some(kept) = topics.get_mut(topic) else { return 0 };
         let (skipped, vacant) = std::mem::take(&mut kept.hole);
-        let offset = kept.next() + skipped;
+        let offset = kept.next + skipped;
         let place = encode::Place {
             topic,
             epoch: kept.epoch,
@@ -97,7 +106,10 @@ impl Memory {
             vacant,
             json: encode::event(&place, record),
         };
-        kept.events.push(stored.clone());
+        kept.next = offset + 1;
+        if self.keeps {
+            kept.events.push(stored.clone());
+        }
         kept.sink.push(vec![stored]);
         offset
     }
@@ -118,6 +130,10 @@ impl PubSub for Memory {
         self.status.subscribe()
     }
 
+    fn keeps(&self) -> bool {
+        self.keeps
+    }
+
     fn known(&self) -> Answer<'_, Result<Vec<TopicSpec>, PubSubError>> {
         Box::pin(async { Ok(Vec::new()) })
     }
@@ -131,6 +147,7 @@ impl PubSub for Memory {
         let kept = Kept {
             epoch,
             first: 0,
+            next: 0,
             events: Vec::new(),
             hole: Default::default(),
             sink,
@@ -140,10 +157,26 @@ impl PubSub for Memory {
     }
 
     fn publish(&self, topic: &str, publication: Publication) -> Answer<'static, Result<Vec<Receipt>, PubSubError>> {
-        for record in &publication.records {
-            self.append(topic, record, 0, now_us());
-        }
-        Box::pin(async { Ok(Vec::new()) })
+        let Some(epoch) = self.topics.lock().get(topic).map(|kept| kept.epoch) else {
+            let error = PubSubError::UnknownTopic(topic.to_owned());
+            return Box::pin(async { Err(error) });
+        };
+        let now_us = now_us();
+        let receipts = publication.records.iter().map(|record| {
+            let id_hash = record.id.as_deref().map_or(0, id_hash);
+            let offset = self.append(topic, record, id_hash, now_us);
+            let id = record.id.clone();
+            Receipt {
+                topic: topic.to_owned(),
+                epoch,
+                partition: 0,
+                offset,
+                id: id.unwrap_or_else(|| format!("{epoch}-{offset}")),
+                duplicate: false,
+            }
+        });
+        let receipts = receipts.collect();
+        Box::pin(async { Ok(receipts) })
     }
 
     fn read(
@@ -179,7 +212,7 @@ impl PubSub for Memory {
         let topics = self.topics.lock();
         let found = topics.get(topic).map(|kept| {
             let first = kept.events.iter().find(|event| event.ingested_us >= time_us);
-            vec![first.map_or(kept.next(), |event| event.offset)]
+            vec![first.map_or(kept.next, |event| event.offset)]
         });
         let found = found.ok_or_else(|| PubSubError::UnknownTopic(topic.to_owned()));
         Box::pin(async { found })

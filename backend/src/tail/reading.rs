@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use freshet_wire::{Cursor, Epoch, From, Gap, GapReason, Position, TopicKind, TopicScope};
+use freshet_wire::{Cursor, Epoch, From, Gap, GapReason, Position, TopicKind};
 use tokio::time::{Instant, timeout};
 
 use super::recent::Recent;
@@ -202,7 +202,7 @@ impl Place {
     /// Whether what comes next in some partition is in the engine's log and not in the window.
     fn is_historic(&self, log: &LogWindows) -> bool {
         let mut places = self.next.iter().zip(&log.partitions);
-        self.topic.scope() == TopicScope::Shared
+        !self.topic.is_windowed()
             && places
                 .any(|(&next, partition)| next < partition.window.first() && partition.first < partition.window.first())
     }
@@ -257,7 +257,7 @@ impl Place {
 /// Whether a time can only be found in the engine's log: the window does not reach back to it.
 fn must_ask(topic: &Topic, time_us: i64) -> bool {
     let log = topic.log.read();
-    topic.scope() == TopicScope::Shared
+    !topic.is_windowed()
         && (log.id == 0
             || log.partitions.iter().any(|partition| {
                 partition.first < partition.window.first() && !partition.window.reaches_before(time_us)
@@ -865,7 +865,7 @@ mod tests {
     #[test]
     fn who_asks_before_the_engine_has_answered_gets_what_comes_then() {
         let bench = bench(10_000);
-        let topic = Arc::new(Topic::shared(&spec("later"), 10_000));
+        let topic = Arc::new(Topic::shared(&spec("later"), true, 10_000));
         bench
             .tail
             .topics

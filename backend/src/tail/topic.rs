@@ -26,6 +26,8 @@ pub struct Topic {
     name: Arc<str>,
     kind: TopicKind,
     scope: TopicScope,
+    /// The windows are all there is of it.
+    windowed: bool,
     synthetic: bool,
     writable: bool,
     window_bytes: usize,
@@ -77,20 +79,21 @@ impl Topic {
             writable: false,
             retention: Retention::default(),
         };
-        let topic = Self::new(&spec, TopicScope::Local, window_bytes);
+        let topic = Self::new(&spec, TopicScope::Local, true, window_bytes);
         // Offsets start at 0 under an epoch that nobody has seen.
         let epoch = Epoch::new(getrandom::u64().unwrap_or_else(|_| crate::time::now_us().unsigned_abs()));
         topic.begin(epoch, &[Default::default()]);
         topic
     }
 
-    /// A topic that an engine keeps; it is empty until the engine tells of its log.
-    pub(super) fn shared(spec: &TopicSpec, window_bytes: usize) -> Self {
-        Self::new(spec, TopicScope::Shared, window_bytes)
+    /// A topic of an engine, which `keeps` more of it than the windows hold or does not; it is empty until the engine tells of its log.
+    pub(super) fn shared(spec: &TopicSpec, keeps: bool, window_bytes: usize) -> Self {
+        Self::new(spec, TopicScope::Shared, !keeps, window_bytes)
     }
 
-    fn new(spec: &TopicSpec, scope: TopicScope, window_bytes: usize) -> Self {
+    fn new(spec: &TopicSpec, scope: TopicScope, windowed: bool, window_bytes: usize) -> Self {
         Self {
+            windowed,
             name: Arc::from(&*spec.name),
             kind: spec.kind,
             scope,
@@ -122,6 +125,10 @@ impl Topic {
 
     pub fn scope(&self) -> TopicScope {
         self.scope
+    }
+
+    pub(super) fn is_windowed(&self) -> bool {
+        self.windowed
     }
 
     pub fn is_writable(&self) -> bool {
@@ -234,7 +241,7 @@ impl Topic {
                 max_bytes: windows().map(|window| window.max_bytes() as u64).sum(),
                 span_us: windows().map(Window::span_us).max().unwrap_or(0),
             },
-            log: (self.scope == TopicScope::Shared).then(|| Log {
+            log: (!self.windowed).then(|| Log {
                 bytes: kept.bytes,
                 first_us: kept.first_us,
                 retention: *self.retention.lock(),
@@ -277,6 +284,9 @@ impl Sink for Topic {
                 vacant,
                 json: event.json,
             });
+            if self.windowed {
+                partition.first = partition.window.first();
+            }
         }
         self.end.store(log.end(), Release);
         drop((recent, meter, log));
