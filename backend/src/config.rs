@@ -37,8 +37,6 @@ pub enum PubSub {
     Memory,
     /// Apache Kafka.
     Kafka(KafkaConfig),
-    /// Google Cloud Pub/Sub, spooled into a log in the data folder.
-    CloudPubsub(CloudPubSubConfig),
 }
 
 impl PubSub {
@@ -46,7 +44,6 @@ impl PubSub {
     pub fn retention(&self) -> Retention {
         match self {
             Self::Log(log) => log.retention(),
-            Self::CloudPubsub(cloud) => cloud.spool.retention(),
             Self::Kafka(_) => LogConfig::default().retention(),
             Self::Memory => Retention::default(),
         }
@@ -111,31 +108,8 @@ pub struct KafkaConfig {
     pub properties: BTreeMap<String, String>,
 }
 
-/// How Google Cloud Pub/Sub is reached. Credentials are found the standard way (ADC), but for an emulator.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CloudPubSubConfig {
-    pub project: String,
-    /// `HOST:PORT` of an emulator, which takes no credentials.
-    #[serde(default)]
-    pub emulator: Option<String>,
-    /// What stands before the names of Freshet's own topics in the project.
-    #[serde(default = "cloud_prefix")]
-    pub prefix: String,
-    /// Existing topics of the project to watch, by their names there. They are read, never written.
-    #[serde(default)]
-    pub watch: Vec<String>,
-    /// What the spool keeps.
-    #[serde(default)]
-    pub spool: LogConfig,
-}
-
 fn kafka_prefix() -> String {
     "freshet.".to_owned()
-}
-
-fn cloud_prefix() -> String {
-    "freshet-".to_owned()
 }
 
 fn one() -> u32 {

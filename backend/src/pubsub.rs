@@ -260,13 +260,8 @@ pub fn open(config: &config::PubSub, data: &Path, node: &str) -> Result<Arc<dyn 
         config::PubSub::Memory => Ok(Arc::new(Memory::forgetful())),
         #[cfg(feature = "kafka")]
         config::PubSub::Kafka(config) => Ok(Arc::new(kafka::Kafka::open(config, node)?)),
-        #[cfg(feature = "cloud-pubsub")]
-        config::PubSub::CloudPubsub(config) => {
-            let spool = log(&config.spool)?;
-            Ok(Arc::new(cloud_pubsub::CloudPubSub::open(config, node, spool)?))
-        }
-        #[cfg(not(all(feature = "kafka", feature = "cloud-pubsub")))]
-        _ => {
+        #[cfg(not(feature = "kafka"))]
+        config::PubSub::Kafka(_) => {
             let _ = node;
             let why = "this program was built without that engine; build it with --features engines";
             Err(PubSubError::Unavailable(why.to_owned()))

@@ -25,6 +25,9 @@ use super::topic::{Appender, List, TopicLog};
 use super::walk::{STRIDE, Step, Walk, Whole};
 use crate::pubsub::{Extent, LogExtent, POWER_FAILURE_SKIP, Sink, TopicSpec};
 
+/// A topic's segments in the order of their offsets, and the header of each that has one.
+type Segments = (Vec<Arc<Segment>>, Vec<Option<Header>>);
+
 impl TopicLog {
     /// Opens the log in the folder, and tells the sink of it.
     pub(super) fn open(
@@ -225,7 +228,7 @@ impl Finder<'_> {
     }
 
     /// All that are of this log, oldest first, with their headers where those are whole.
-    fn segments(&self) -> io::Result<(Vec<Arc<Segment>>, Vec<Option<Header>>)> {
+    fn segments(&self) -> io::Result<Segments> {
         let (mut segments, mut headers) = (Vec::new(), Vec::new());
         for (base, path) in folder::numbered(self.folder, "seg")? {
             let (segment, header) = Segment::open(&self.common.indexes, path.clone(), base)?;
