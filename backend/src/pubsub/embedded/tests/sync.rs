@@ -1,3 +1,6 @@
+// Holding the disk busy while others wait is what these tests are about.
+#![allow(clippy::await_holding_lock)]
+
 use futures_util::future::join_all;
 
 use super::*;
