@@ -67,6 +67,7 @@ impl TopicLog {
             hints: Mutex::new(Hints::default()),
             to_commit: AtomicBool::new(false),
             to_keep: AtomicBool::new(false),
+            dropping: Mutex::default(),
             common,
         }))
     }

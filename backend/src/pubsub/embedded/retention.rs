@@ -12,8 +12,8 @@ use super::segment::Segment;
 use super::topic::{List, TopicLog};
 
 impl TopicLog {
-    /// The keeper alone does this.
     pub(super) fn drop_old(self: &Arc<Self>) {
+        let _alone = self.dropping.lock();
         if let Err(error) = self.try_drop_old() {
             tracing::warn!(topic = &*self.name, %error, "cannot drop what is old; it is tried again");
         }

@@ -54,6 +54,8 @@ pub(super) struct TopicLog {
     pub(super) hints: Mutex<Hints>,
     pub(super) to_commit: AtomicBool,
     pub(super) to_keep: AtomicBool,
+    /// What is old is dropped by one at a time.
+    pub(super) dropping: Mutex<()>,
 }
 
 /// The segments that there are, oldest first; never none, and the last one is written.
