@@ -198,6 +198,8 @@ impl Error {
             status: self.status.as_u16(),
             detail: Some(self.detail.clone()),
             field: self.field.as_deref().map(str::to_owned),
+            violated_policies: Vec::new(),
+            retry_after_s: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod cursor;
 mod delivery;
 mod event;
+mod limit;
 mod page;
 mod position;
 mod problem;
@@ -17,11 +18,15 @@ mod topic;
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use delivery::{Deliveries, LaneKind, Reader};
 pub use event::{Event, Token};
+pub use limit::{
+    ClassQuotas, ClassStatus, ClientLimits, LimitCounts, LimitMoment, LimitStatus, LimitedClient, Load, OnFailure,
+    PolicyStatus, Quota, RouteClass, Standing,
+};
 pub use page::{Clock, Gap, GapReason, Page};
 pub use position::{From, MAX_TOPIC_BYTES, Position, PositionError, check_topic_name};
 pub use problem::Problem;
 pub use publish::Receipt;
-pub use settings::{Settings, SettingsVersion, Shape, Source, Workload};
+pub use settings::{LimitSettings, Settings, SettingsVersion, Shape, Source, Workload};
 pub use stream::{ClientMessage, Events, Hello, Limits, Pong, Published, ServerMessage, StreamProblem};
 pub use topic::{Engine, EngineState, Log, Partition, Retention, Topic, TopicKind, TopicScope, Topics, Window};
 

@@ -20,4 +20,10 @@ pub struct Problem {
     /// The parameter, header or member at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The policies that had no room (draft-ietf-httpapi-ratelimit-headers-11, problem type `quota-exceeded`).
+    #[serde(default, rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    pub violated_policies: Vec<String>,
+    /// On the stream, where there are no headers: seconds after which the same may be admitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{ClassQuotas, Quota, RouteClass};
+
 /// A version of the live settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -19,6 +21,8 @@ pub struct SettingsVersion {
 pub struct Settings {
     pub source: Source,
     pub workload: Workload,
+    #[serde(default)]
+    pub limit: LimitSettings,
 }
 
 /// How often the telemetry of the machine is sampled, in samples a second; 0 stops it.
@@ -82,4 +86,67 @@ pub enum Shape {
     Poisson,
     /// `burst_events` at once, with pauses that keep the average.
     Bursts,
+}
+
+/// Rate limits: the quotas of each class of requests, and for whom they do not hold. A client keeps what it has spent when a quota
+/// is changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    pub read: ClassQuotas,
+    pub publish: ClassQuotas,
+    pub connect: ClassQuotas,
+    #[serde(rename = "stream-message")]
+    pub stream_message: ClassQuotas,
+    pub admin: ClassQuotas,
+    #[serde(rename = "try")]
+    pub try_: ClassQuotas,
+    /// Networks (`192.0.2.0/24`, `2001:db8::/32`, or an address) for which no quota holds.
+    pub exempt: Vec<String>,
+    /// Networks that are refused. One that has a loopback address in it cannot be denied.
+    pub denied: Vec<String>,
+    /// Clients' addresses are masked wherever they are shown.
+    pub mask: bool,
+}
+
+impl LimitSettings {
+    pub fn of(&self, class: RouteClass) -> ClassQuotas {
+        match class {
+            RouteClass::Read => self.read,
+            RouteClass::Publish => self.publish,
+            RouteClass::Connect => self.connect,
+            RouteClass::StreamMessage => self.stream_message,
+            RouteClass::Admin => self.admin,
+            RouteClass::Try => self.try_,
+        }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        let quotas = |burst: (u32, u32), sustained: (u32, u32)| ClassQuotas {
+            burst: Quota {
+                quota: burst.0,
+                window_s: burst.1,
+            },
+            sustained: Quota {
+                quota: sustained.0,
+                window_s: sustained.1,
+            },
+        };
+        Self {
+            // Some tabs that poll every 100 ms, and whatever a person does beside that.
+            read: quotas((2000, 2), (12_000, 60)),
+            publish: quotas((2000, 2), (12_000, 60)),
+            connect: quotas((500, 5), (1200, 60)),
+            stream_message: quotas((2000, 2), (12_000, 60)),
+            admin: quotas((300, 3), (1200, 60)),
+            // Small, so that it can be seen at work.
+            try_: quotas((20, 4), (120, 60)),
+            exempt: Vec::new(),
+            denied: Vec::new(),
+            mask: false,
+        }
+    }
 }

@@ -219,6 +219,8 @@ mod tests {
             status: 404,
             detail: Some(detail.to_owned()),
             field: field.map(str::to_owned),
+            violated_policies: Vec::new(),
+            retry_after_s: None,
         }
     }
 
