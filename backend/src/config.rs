@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
-use freshet_wire::Retention;
+use freshet_wire::{OnFailure, Retention};
 use serde::Deserialize;
+
+use crate::network::Network;
 
 /// Everything that `run` needs to know.
 #[derive(Debug, Clone)]
@@ -24,6 +26,7 @@ pub struct Config {
     /// Asked for by everything that changes something, where it is set.
     pub admin_token: Option<String>,
     pub pubsub: PubSub,
+    pub limit: LimitConfig,
     pub limits: Limits,
 }
 
@@ -116,11 +119,90 @@ fn one() -> u32 {
     1
 }
 
+/// Rate limits, as far as they are fixed when the process starts (`[limit]` in the file). The quotas are live settings.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitConfig {
+    pub engine: LimitEngine,
+    /// Clients whose spending is remembered at once; beyond them, strangers share a quota with their neighbours.
+    pub clients: usize,
+    /// Proxies whose word on who the client is counts.
+    pub trusted_proxies: Vec<Network>,
+    /// The header in which they say it. The other one is not read: they pass it on as the client wrote it.
+    pub forwarded_header: ForwardedHeader,
+    /// Networks that no quota holds for, as long as the live setting `limit.exempt` does not say otherwise.
+    pub exempt: Vec<Network>,
+    pub redis: RedisConfig,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            engine: LimitEngine::default(),
+            clients: 65_536,
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            exempt: Vec::new(),
+            redis: RedisConfig::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LimitEngine {
+    /// In this process, for this process.
+    #[default]
+    Embedded,
+    /// Redis: several processes share their quotas.
+    Redis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    #[default]
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
+}
+
+/// How a Redis is reached, and what holds while it is away (`[limit.redis]` in the file).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedisConfig {
+    /// `redis://[USER:PASSWORD@]HOST:PORT/DB`, or `rediss://` for TLS.
+    pub url: String,
+    /// Certificates (PEM) of authorities to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// What stands before the names of its keys there.
+    pub prefix: String,
+    /// Connections; on each, checks are pipelined.
+    pub connections: usize,
+    /// A check that takes longer is decided without it, in milliseconds.
+    pub timeout_ms: u64,
+    pub on_failure: OnFailure,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            ca_file: None,
+            prefix: "freshet:limit:".to_owned(),
+            connections: 2,
+            timeout_ms: 100,
+            on_failure: OnFailure::Local,
+        }
+    }
+}
+
 /// What stands in the file that `--config` names (TOML).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigFile {
     pub pubsub: PubSub,
+    pub limit: LimitConfig,
 }
 
 impl ConfigFile {
@@ -148,6 +230,15 @@ pub struct Limits {
     pub window_bytes: usize,
     /// Connections at once, of all kinds.
     pub connections: usize,
+    /// Connections at once of one peer that is no trusted proxy.
+    pub peer_connections: usize,
+    /// Requests that are answered at once, long polls among them, and those of one client.
+    pub requests: u32,
+    pub client_requests: u32,
+    /// Streams of one client.
+    pub client_streams: u32,
+    /// While the process comes to what is due later than this, new load is shed; what is open goes on.
+    pub lag: Duration,
     /// The head of a request, in bytes.
     pub header_bytes: usize,
     /// A request's head must be there this long after its first byte.
@@ -185,6 +276,11 @@ impl Default for Limits {
         Self {
             window_bytes: 4 << 20,
             connections: 10_000,
+            peer_connections: 2000,
+            requests: 4096,
+            client_requests: 1024,
+            client_streams: 1024,
+            lag: Duration::from_secs(1),
             header_bytes: 16 << 10,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
@@ -271,6 +367,7 @@ mod tests {
             allow_hosts: Vec::new(),
             admin_token: None,
             pubsub: PubSub::default(),
+            limit: LimitConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -293,7 +390,16 @@ mod tests {
             ("k:9092", "freshet.", 1)
         );
         assert_eq!(kafka.properties["sasl.username"], "u");
+        let limit = "[limit]\nengine = 'redis'\ntrusted_proxies = ['10.0.0.0/8']\n[limit.redis]\nurl = 'rediss://r'\non_failure = 'closed'";
+        let limit = read(limit).unwrap().limit;
+        assert_eq!(
+            (limit.engine, limit.redis.on_failure),
+            (LimitEngine::Redis, OnFailure::Closed)
+        );
+        assert!(limit.trusted_proxies[0].contains([10, 1, 2, 3].into()));
         for (text, name) in [
+            ("[limit]\ntrusted_proxies = ['10.0.0.0/33']", "10.0.0.0/33"),
+            ("[limit]\nforwarded_header = 'x-real-ip'", "x-real-ip"),
             ("[pubsub]\nengine = 'kafka'", "brokers"),
             ("[pubsub]\nengine = 'log'\nmax_bites = 1", "max_bites"),
             ("[pubsub]\nengine = 'rabbit'", "rabbit"),

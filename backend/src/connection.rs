@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::Limits;
+use crate::limit::load::Held;
 use crate::readers::Figures;
 use crate::time::{now_us, thread_cpu_ns};
 
@@ -32,8 +33,15 @@ pub(crate) struct Connection {
     /// Unique in this process.
     pub(crate) number: u64,
     state: Mutex<State>,
-    /// The connection's share of the bound on connections; given back when everybody has let go of it.
-    _slot: OwnedSemaphorePermit,
+    /// Given back when everybody has let go of the connection.
+    _slot: Slot,
+}
+
+/// The connection's share of the bounds on connections: of all, and of its peer.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) _of_all: OwnedSemaphorePermit,
+    pub(crate) _of_peer: Held,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +72,7 @@ enum Phase {
 }
 
 impl Connection {
-    pub(crate) fn new(local: SocketAddr, peer: SocketAddr, slot: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(local: SocketAddr, peer: SocketAddr, slot: Slot) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let number = NUMBERS.fetch_add(1, Relaxed);
         Self {

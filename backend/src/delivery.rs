@@ -6,6 +6,7 @@ mod clock;
 mod etag;
 mod frames;
 mod guard;
+mod limits;
 mod metrics;
 mod openapi;
 mod page;
@@ -29,6 +30,7 @@ pub use frames::Frames;
 pub use publish::BODIES_BYTES;
 
 use crate::config::Config;
+use crate::limit::gate::Gate;
 use crate::readers::Readers;
 use crate::settings::Store;
 use crate::tail::Tail;
@@ -42,6 +44,7 @@ pub struct Service {
     pub host: String,
     pub tail: Tail,
     pub settings: Store,
+    pub gate: Arc<Gate>,
     pub readers: Readers,
     pub frames: Frames,
     /// A permit a byte of the bodies that are being published.
@@ -66,6 +69,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/events", get(poll::events))
         .route("/stream", get(stream::upgrade))
         .route("/topics", get(topics::list))
+        .route("/limits", get(limits::read))
+        .route("/limits/{client}", get(limits::stand))
+        .route("/limits/try", post(limits::attempt))
         .route("/clock", get(clock::probe))
         .route("/openapi.json", get(openapi::document))
         .merge(probes())
@@ -75,6 +81,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .merge(probes())
         .fallback(page::serve)
         .method_not_allowed_fallback(guard::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&service), limits::check))
         .layer(from_fn_with_state(Arc::clone(&service), guard::check))
         .layer(from_fn(guard::headers))
         .with_state(service)

@@ -10,6 +10,9 @@ use crate::pubsub::PubSubError;
 use crate::settings::SettingsError;
 use crate::tail::ReadError;
 
+/// The problem type that draft-ietf-httpapi-ratelimit-headers-11 registers, with the member `violated-policies`.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
 /// What a request can fail with. The field is the parameter, header or member at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
@@ -19,6 +22,8 @@ pub struct Error {
     detail: String,
     field: Option<Cow<'static, str>>,
     header: Option<(&'static str, &'static str)>,
+    /// Of 429: the policies that had no room, and when they will.
+    quota: Option<(Vec<String>, u64)>,
 }
 
 impl Error {
@@ -30,6 +35,7 @@ impl Error {
             detail: detail.into(),
             field: None,
             header: None,
+            quota: None,
         }
     }
 
@@ -164,6 +170,45 @@ impl Error {
         .with("retry-after", "1")
     }
 
+    /// These policies have no room for the request; in so many seconds they will.
+    pub(crate) fn quota_exceeded(violated: Vec<String>, retry_after_s: u64) -> Self {
+        let detail = format!(
+            "more was asked for than the quota of {} admits; in {retry_after_s} s there is room again",
+            violated.join(" and ")
+        );
+        Self {
+            quota: Some((violated, retry_after_s)),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                QUOTA_EXCEEDED,
+                "The quota is exceeded",
+                detail,
+            )
+        }
+    }
+
+    /// New load is not taken on now, whoever asks.
+    pub(crate) fn shed(detail: impl Into<String>) -> Self {
+        // Not all at the same moment again.
+        let retry_after = ["1", "2", "3"][fastrand::usize(..3)];
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "urn:freshet:overloaded",
+            "New requests are not taken on now",
+            detail,
+        )
+        .with("retry-after", retry_after)
+    }
+
+    pub(crate) fn denied() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "urn:freshet:network-denied",
+            "The network is denied",
+            "requests from this network are refused",
+        )
+    }
+
     /// An engine does not do what is asked of it now.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(
@@ -187,7 +232,14 @@ impl Error {
 
     /// The same may be taken in a moment.
     pub(crate) fn is_passing(&self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE
+        matches!(
+            self.status,
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        )
+    }
+
+    pub(crate) fn is_over_quota(&self) -> bool {
+        self.quota.is_some()
     }
 
     /// As it stands on the stream.
@@ -198,8 +250,11 @@ impl Error {
             status: self.status.as_u16(),
             detail: Some(self.detail.clone()),
             field: self.field.as_deref().map(str::to_owned),
-            violated_policies: Vec::new(),
-            retry_after_s: None,
+            violated_policies: self
+                .quota
+                .as_ref()
+                .map_or_else(Vec::new, |(violated, _)| violated.clone()),
+            retry_after_s: self.quota.as_ref().map(|&(_, retry_after_s)| retry_after_s),
         }
     }
 }
@@ -308,6 +363,9 @@ impl IntoResponse for Error {
 
         if let Some((name, value)) = self.header {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        if let Some((_, retry_after_s)) = self.quota {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

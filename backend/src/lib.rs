@@ -6,12 +6,13 @@
 //! source ──▶ tail ──▶ delivery/{poll,stream} ──▶ server ──▶ network
 //!              ▲           │
 //! observe ─────┘           └─ readers, connection: what each reader was given, and what it cost
-//! settings reach every stage by a watch channel; config is fixed at the start
+//! limit guards delivery; settings reach every stage by a watch channel; config is fixed at the start
 //! ```
 //!
 //! - [`source`] samples this machine and generates the synthetic workload;
 //! - [`tail`] holds the recent events of every topic, each encoded once, bounded by bytes;
 //! - [`delivery`] has every route: both deliveries read the tail through the same [`tail::Reading`];
+//! - [`limit`] decides what is done for whom, before it is done;
 //! - [`readers`] counts, by reader, what was delivered, at the socket and in CPU time.
 
 pub mod cli;
@@ -20,6 +21,8 @@ mod connection;
 pub mod delivery;
 mod encode;
 pub mod error;
+pub mod limit;
+pub mod network;
 pub mod node;
 mod observe;
 pub mod pubsub;
@@ -43,6 +46,7 @@ use tokio::time::timeout;
 
 use crate::config::{Config, ConfigError};
 use crate::delivery::{BODIES_BYTES, Frames, Service};
+use crate::limit::gate::Gate;
 use crate::node::{Node, NodeError};
 use crate::pubsub::PubSubError;
 use crate::readers::Readers;
@@ -63,6 +67,8 @@ pub enum RunError {
     Node(#[from] NodeError),
     #[error("the pub/sub engine cannot start: {0}")]
     PubSub(#[from] PubSubError),
+    #[error(transparent)]
+    Limit(#[from] limit::OpenError),
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -78,11 +84,15 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
 
     let engine = pubsub::open(&config.pubsub, &config.data, &node.id)?;
     let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
+    let settings = Store::new(first_settings(&config), now_us());
+    let limiter = limit::open(&config.limit)?;
+    let gate = Arc::new(Gate::new(limiter, &config.limit, &config.limits, settings.watch()));
     let service = Arc::new(Service {
         node: node.id.clone(),
         host: host.to_string(),
         tail,
-        settings: Store::new(Settings::default(), now_us()),
+        settings,
+        gate: Arc::clone(&gate),
         readers: Readers::new(config.limits.readers),
         frames: Frames::default(),
         bodies: Semaphore::new(BODIES_BYTES),
@@ -98,11 +108,16 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
         tokio::spawn(sources.follow(service.settings.watch(), stopping.clone())),
         tokio::spawn(observe::settings(Arc::clone(&service))),
         tokio::spawn(observe::deliveries(Arc::clone(&service))),
+        tokio::spawn(observe::limits(Arc::clone(&service))),
+        tokio::spawn({
+            let (gate, stopping) = (Arc::clone(&gate), stopping.clone());
+            async move { gate.watch_load(stopping).await }
+        }),
     ];
 
     let router = delivery::router(Arc::clone(&service));
     let limits = service.config.limits.clone();
-    let serving = server::serve(listener, router, &limits, stopping);
+    let serving = server::serve(listener, router, &limits, gate, stopping);
     let asked = async {
         shutdown.await;
         // Every receiver may be gone already; then there is nobody to tell.
@@ -117,6 +132,13 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     // The sources have stopped and nobody publishes any more.
     service.tail.engine().close().await;
     Ok(())
+}
+
+/// The live settings with which the process starts.
+fn first_settings(config: &Config) -> Settings {
+    let mut settings = Settings::default();
+    settings.limit.exempt = config.limit.exempt.iter().map(ToString::to_string).collect();
+    settings
 }
 
 /// Opens the topics that the sources fill, and those that the engine knows already. An engine that is away is tried again; its

@@ -106,6 +106,7 @@ async fn serve(arguments: Serve) -> Done {
         allow_hosts: arguments.allow_host,
         admin_token: arguments.admin_token.filter(|token| !token.is_empty()),
         pubsub: file.pubsub,
+        limit: file.limit,
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;

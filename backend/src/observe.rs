@@ -66,6 +66,34 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
     }
 }
 
+/// Puts the counters of the limits onto the topic `limits`, once a second, as long as there is something to tell.
+pub(crate) async fn limits(service: Arc<Service>) {
+    let topic = service.tail.local("limits", TopicKind::State);
+    let mut stopping = service.stopping.clone();
+    let mut engine = service.gate.engine();
+    let mut told = None;
+    let mut every = interval(EVERY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            _ = stopping.wait_for(|&stopping| stopping) => return,
+        }
+        let (status, happened) = service.gate.status(true);
+        let others = (
+            service.gate.rules().version,
+            status.load.shedding,
+            status.load.refused_connections,
+        );
+        // A second in which nothing happened, and nothing changed, needs no event.
+        if happened || engine.has_changed().unwrap_or(false) || told != Some(others) {
+            engine.mark_unchanged();
+            told = Some(others);
+            append(&topic, "limits", now_us(), &status);
+        }
+    }
+}
+
 fn append<T: Serialize>(topic: &Topic, kind: &str, produced_us: i64, value: &T) {
     // A struct of numbers and strings has a text.
     if let Ok(data) = to_raw_value(value) {

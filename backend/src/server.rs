@@ -15,12 +15,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tower::ServiceExt;
 
 use crate::config::Limits;
-use crate::connection::{Connection, CountedStream, Metered};
+use crate::connection::{Connection, CountedStream, Metered, Slot};
+use crate::limit::gate::Gate;
 use crate::time::now_us;
 
 /// Files that are open beside connections: the listener, the log, what the sources read.
@@ -38,7 +39,13 @@ connection: close\r\ncontent-length: 100\r\n\r\n\
 {\"type\":\"urn:freshet:busy\",\"title\":\"The service is at its bounds\",\"status\":503,\"field\":\"connection\"}";
 
 /// Serves until `stopping`, then lets what is open end, for as long as the limits allow.
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &Limits,
+    gate: Arc<Gate>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let most = limits.connections.min(open_files().saturating_sub(OTHER_FILES));
     if most < limits.connections {
         tracing::warn!(
@@ -53,7 +60,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
             accepted = listener.accept() => accepted,
             _ = stopping.wait_for(|&stopping| stopping) => break,
         };
-        let (tcp, _) = match accepted {
+        let (tcp, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: accepting again at once would only burn time.
@@ -62,9 +69,19 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits
                 continue;
             }
         };
-        match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => start(tcp, slot, router.clone(), limits, stopping.clone()),
-            Err(_) => refuse(tcp),
+        // One client does not take the connections of all.
+        match (Arc::clone(&slots).try_acquire_owned(), gate.hold_connection(peer.ip())) {
+            (Ok(of_all), Some(of_peer)) => {
+                let slot = Slot {
+                    _of_all: of_all,
+                    _of_peer: of_peer,
+                };
+                start(tcp, slot, router.clone(), limits, stopping.clone());
+            }
+            _ => {
+                gate.refused_connection();
+                refuse(tcp);
+            }
         }
     }
     drop(listener);
@@ -99,13 +116,7 @@ fn refuse(mut tcp: TcpStream) {
     });
 }
 
-fn start(
-    tcp: TcpStream,
-    slot: OwnedSemaphorePermit,
-    router: Router,
-    limits: &Limits,
-    mut stopping: watch::Receiver<bool>,
-) {
+fn start(tcp: TcpStream, slot: Slot, router: Router, limits: &Limits, mut stopping: watch::Receiver<bool>) {
     // An event is small and must not wait for the acknowledgement of the one before.
     let _ = tcp.set_nodelay(true);
     // The kernel would hold megabytes for a reader that is slow: the newest event, a pong and the goodbye would all

@@ -2,9 +2,18 @@
 
 use std::sync::Arc;
 
-use freshet_wire::{Settings, SettingsVersion};
+use freshet_wire::{LimitSettings, Quota, RouteClass, Settings, SettingsVersion};
 use serde_json::Value;
 use tokio::sync::watch;
+
+use crate::network::Network;
+
+/// The highest rate of a quota, in requests a second: above it, whole microseconds are too coarse for the limiter.
+const MOST_PER_S: u32 = 10_000;
+const MOST_QUOTA: u32 = 1_000_000;
+const MOST_WINDOW_S: u32 = 86_400;
+/// Networks that a list takes: every request is held against them.
+const MOST_NETWORKS: usize = 256;
 
 /// The lowest rate that is not off: once in a hundred seconds.
 const LEAST_HZ: f64 = 0.01;
@@ -125,7 +134,67 @@ fn changed(current: &SettingsVersion, patch: &Value, expected: Option<u64>) -> R
             return Err(invalid(path, format!("{path} takes {least} to {most} {unit}")));
         }
     }
+    check_limit(&settings.limit)?;
     Ok(settings)
+}
+
+fn check_limit(limit: &LimitSettings) -> Result<(), SettingsError> {
+    let invalid = |field: String, reason: String| Err(SettingsError::Invalid { field, reason });
+    for class in RouteClass::ALL {
+        let quotas = limit.of(class);
+        for (name, Quota { quota, window_s }) in [("burst", quotas.burst), ("sustained", quotas.sustained)] {
+            let field = |member| format!("limit.{}.{name}.{member}", class.name());
+            if quota > MOST_QUOTA {
+                return invalid(
+                    field("quota"),
+                    format!("a quota is 0 (no limit) to {MOST_QUOTA} requests"),
+                );
+            }
+            if !(1..=MOST_WINDOW_S).contains(&window_s) {
+                return invalid(field("window_s"), format!("a window has 1 to {MOST_WINDOW_S} seconds"));
+            }
+            if quota.div_ceil(window_s) > MOST_PER_S {
+                return invalid(
+                    field("quota"),
+                    format!("a quota comes back at {MOST_PER_S} requests a second at most"),
+                );
+            }
+        }
+        let admin = (class == RouteClass::Admin).then_some([quotas.burst, quotas.sustained]);
+        // With less, whoever changed it could hardly take it back.
+        if admin.is_some_and(|quotas| quotas.iter().any(|quota| (1..5).contains(&quota.quota))) {
+            return invalid(
+                "limit.admin".to_owned(),
+                "a quota of admin is 0 (no limit) or at least 5".to_owned(),
+            );
+        }
+    }
+    for (field, texts) in [("limit.exempt", &limit.exempt), ("limit.denied", &limit.denied)] {
+        if texts.len() > MOST_NETWORKS {
+            return invalid(
+                field.to_owned(),
+                format!("{field} takes up to {MOST_NETWORKS} networks"),
+            );
+        }
+        for text in texts {
+            match text.parse::<Network>() {
+                Err(error) => return invalid(field.to_owned(), error.to_string()),
+                Ok(network) if field == "limit.denied" && has_loopback(&network) => {
+                    let reason = format!("{text} has a loopback address in it: who denied it could not take it back");
+                    return invalid(field.to_owned(), reason);
+                }
+                Ok(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn has_loopback(network: &Network) -> bool {
+    let loopback = [([127, 0, 0, 0].into(), 8), (std::net::Ipv6Addr::LOCALHOST.into(), 128)];
+    loopback
+        .into_iter()
+        .any(|(address, bits)| network.overlaps(&Network::of(address, bits)))
 }
 
 fn to_value(settings: &Settings) -> Value {
@@ -202,6 +271,44 @@ mod tests {
         assert_eq!(field(&store, &valid_and_not), "workload.rate_hz");
         assert_eq!(store.current().settings, Settings::default());
         assert_eq!(store.current().version, 1);
+    }
+
+    #[test]
+    fn limits_have_bounds_and_nobody_locks_themselves_out() {
+        let store = store();
+        let quota =
+            |quota: u32, window_s: u32| json!({"limit": {"read": {"burst": {"quota": quota, "window_s": window_s}}}});
+        assert_eq!(field(&store, &quota(1_000_001, 600)), "limit.read.burst.quota");
+        assert_eq!(field(&store, &quota(10_001, 1)), "limit.read.burst.quota");
+        assert_eq!(field(&store, &quota(10, 0)), "limit.read.burst.window_s");
+        assert_eq!(
+            field(&store, &json!({"limit": {"read": {"burst": {"quota": -1}}}})),
+            "limit.read.burst.quota"
+        );
+        assert_eq!(field(&store, &json!({"limit": {"reed": {}}})), "limit.reed");
+        assert_eq!(
+            field(&store, &json!({"limit": {"admin": {"burst": {"quota": 1}}}})),
+            "limit.admin"
+        );
+        assert_eq!(
+            field(&store, &json!({"limit": {"exempt": ["localhost"]}})),
+            "limit.exempt"
+        );
+        for own in ["127.0.0.1", "127.0.0.0/8", "0.0.0.0/0", "::1", "::/0"] {
+            assert_eq!(field(&store, &json!({"limit": {"denied": [own]}})), "limit.denied");
+        }
+        let valid = json!({"limit": {"denied": ["192.0.2.0/24"], "stream-message": {"sustained": {"quota": 0}}}});
+        assert_eq!(
+            store
+                .patch(&valid, None, 2)
+                .unwrap()
+                .settings
+                .limit
+                .stream_message
+                .sustained
+                .quota,
+            0
+        );
     }
 
     #[test]

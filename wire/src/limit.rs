@@ -69,7 +69,7 @@ pub struct ClassQuotas {
     pub sustained: Quota,
 }
 
-/// What was decided, how often. Each request counts once in one of `allowed`, `limited` and `shed`; `near` is a part of `allowed`.
+/// What was decided, how often. Each request counts once in one of `allowed`, `limited`, `shed` and `denied`; `near` is a part of `allowed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LimitCounts {
@@ -80,6 +80,8 @@ pub struct LimitCounts {
     pub near: u64,
     /// Refused with 503, whoever asked, or because the client had too much open at once.
     pub shed: u64,
+    /// Refused with 403: its network is denied.
+    pub denied: u64,
 }
 
 /// A policy: its quota, what it was asked, and how often it said no.
@@ -168,6 +170,8 @@ pub struct Load {
     pub streams: u32,
     /// Of one client.
     pub max_client_streams: u32,
+    /// Connections that were refused before anything was said on them.
+    pub refused_connections: u64,
     /// How late the process comes to what is due, in microseconds, and above which lateness new load is shed.
     pub lag_us: u64,
     pub max_lag_us: u64,

@@ -23,7 +23,7 @@ pub struct Problem {
     /// The policies that had no room (draft-ietf-httpapi-ratelimit-headers-11, problem type `quota-exceeded`).
     #[serde(default, rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
     pub violated_policies: Vec<String>,
-    /// On the stream, where there are no headers: seconds after which the same may be admitted.
+    /// Of 429, also where there are no headers: seconds after which the same may be admitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
 }

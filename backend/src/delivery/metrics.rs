@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use freshet_wire::{LaneKind, Topic};
+use freshet_wire::{EngineState, LaneKind, PolicyStatus, Topic};
 use http::header;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -118,6 +118,72 @@ impl Collector for Reading {
             let value = ConstGauge::new(i64::try_from(topic.window.bytes).unwrap_or(i64::MAX));
             value.encode(family.encode_family(&[("topic", &*topic.name)])?)?;
         }
-        Ok(())
+        self.limits(&mut encoder)
+    }
+}
+
+impl Reading {
+    /// By class and by policy, never by client.
+    fn limits(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (status, _) = self.0.gate.status(false);
+        let help = "requests that the rate limits decided about";
+        let mut family = encoder.encode_descriptor("limit_requests", help, None, MetricType::Counter)?;
+        for class in &status.classes {
+            let counts = &class.counts;
+            let outcomes = [
+                ("allowed", counts.allowed),
+                ("limited", counts.limited),
+                ("shed", counts.shed),
+                ("denied", counts.denied),
+            ];
+            for (outcome, count) in outcomes {
+                let labels = [("class", class.class.name()), ("outcome", outcome)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        type OfPolicy = (&'static str, &'static str, fn(&PolicyStatus) -> u64);
+        let of_policy: [OfPolicy; 2] = [
+            ("limit_refused", "requests that a policy had no room for", |policy| {
+                policy.limited
+            }),
+            (
+                "limit_near",
+                "requests admitted with at most a fifth of a policy's quota left",
+                |policy| policy.near,
+            ),
+        ];
+        for (name, help, count) in of_policy {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for policy in &status.policies {
+                ConstCounter::new(count(policy)).encode(family.encode_family(&[("policy", &*policy.name)])?)?;
+            }
+        }
+        let help = "checks that were answered, or refused, without the distributed engine";
+        let family = encoder.encode_descriptor("limit_without_engine", help, None, MetricType::Counter)?;
+        ConstCounter::new(status.without_engine).encode(family)?;
+        let help = "connections refused because too many are open";
+        let family = encoder.encode_descriptor("refused_connections", help, None, MetricType::Counter)?;
+        ConstCounter::new(status.load.refused_connections).encode(family)?;
+        let gauges = [
+            (
+                "limit_engine_up",
+                "whether the engine of the limits works",
+                u64::from(status.engine.state == EngineState::Up),
+            ),
+            (
+                "open_requests",
+                "requests that are being answered",
+                status.load.requests.into(),
+            ),
+            ("open_streams", "streams that are open", status.load.streams.into()),
+            ("shedding", "whether new load is refused", status.load.shedding.into()),
+        ];
+        for (name, help, value) in gauges {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family)?;
+        }
+        let help = "how late the process comes to what is due";
+        let family = encoder.encode_descriptor("lag_seconds", help, None, MetricType::Gauge)?;
+        ConstGauge::new(status.load.lag_us as f64 / 1e6).encode(family)
     }
 }

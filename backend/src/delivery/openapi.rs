@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{clock, poll, probe, publish, settings, stream, topics};
+use super::{clock, limits, poll, probe, publish, settings, stream, topics};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +14,9 @@ use super::{clock, poll, probe, publish, settings, stream, topics};
     paths(
         clock::probe,
         document,
+        limits::attempt,
+        limits::read,
+        limits::stand,
         poll::events,
         probe::live,
         probe::ready,

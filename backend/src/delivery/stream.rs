@@ -20,7 +20,8 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use freshet_wire::{
-    ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, Published, Receipt, ServerMessage, StreamProblem,
+    ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, Published, Receipt, RouteClass, ServerMessage,
+    StreamProblem,
 };
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -30,12 +31,16 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::frames::{Places, Shared};
+use super::limits::{self, Asker};
 use super::poll::MOST_READ;
 use super::websocket::{CloseCode, Incoming, Socket, Turn, encode_text, handshake};
 use super::{Service, admin, guard, publish, query};
 use crate::connection::{Connection, Metered};
 use crate::encode;
 use crate::error::Error;
+use crate::limit::Client;
+use crate::limit::gate::Verdict;
+use crate::limit::load::Held;
 use crate::pubsub::{Chunk, PubSubError};
 use crate::readers::{Delivered, Figures};
 use crate::tail::{Batch, Budget, History, Place, Reading, Replay, Watch};
@@ -53,6 +58,9 @@ const MOST_MISTAKES: u32 = 32;
 /// Events of one stream that wait for the engine at once.
 const MOST_PUBLISHING: usize = 256;
 const MOST_REFERENCE: usize = 255;
+/// Messages beyond the quota within [`REFUSING`], until the connection is closed for it.
+const MOST_REFUSED: u32 = 256;
+const REFUSING: Duration = Duration::from_secs(10);
 /// After so many messages a client is heard before it is sent the next.
 const HEAR_EVERY: u64 = 16;
 
@@ -64,6 +72,7 @@ const HEAR_EVERY: u64 = 16;
 pub(super) async fn upgrade(
     State(service): State<Arc<Service>>,
     Extension(connection): Extension<Arc<Connection>>,
+    Extension(Asker(client)): Extension<Asker>,
     RawQuery(text): RawQuery,
     mut request: Request,
 ) -> Result<Response, Error> {
@@ -82,6 +91,10 @@ pub(super) async fn upgrade(
     if service.is_stopping() {
         return Err(Error::busy("the service is about to stop"));
     }
+    let held = service
+        .gate
+        .hold_stream(client)
+        .ok_or_else(|| Error::shed("this client has as many streams as one may have"))?;
     let figures = service
         .readers
         .seen(reader.as_deref(), connection.number, LaneKind::Stream, now_us());
@@ -100,6 +113,9 @@ pub(super) async fn upgrade(
                 watch: Watch::new(&service.tail),
                 service,
                 figures,
+                client,
+                refusals: Refusals::new(Instant::now()),
+                _held: held,
                 socket,
                 reading: Reading::default(),
                 fetch: None,
@@ -120,6 +136,10 @@ pub(super) async fn upgrade(
 struct Session {
     service: Arc<Service>,
     figures: Arc<Figures>,
+    /// Whose quotas its messages spend.
+    client: Client,
+    refusals: Refusals,
+    _held: Held,
     socket: Socket,
     reading: Reading,
     watch: Watch,
@@ -260,6 +280,11 @@ impl Session {
 
     async fn take(&mut self, incoming: Incoming) -> Result<(), End> {
         let received_us = now_us();
+        if matches!(incoming, Incoming::Text(_) | Incoming::Ping(_))
+            && let Err(error) = admit(&self.service, self.client, RouteClass::StreamMessage).await
+        {
+            return self.refuse(&error, None);
+        }
         let text = match incoming {
             Incoming::Text(text) => text,
             Incoming::Ping(_) | Incoming::Pong => return Ok(()),
@@ -297,19 +322,21 @@ impl Session {
         }
     }
 
-    /// Says what is wrong, and gives up on a client that makes too many mistakes.
+    /// Says what is wrong, and gives up on a client that makes too many mistakes, or does not mind its quota.
     fn refuse(&mut self, error: &Error, reference: Option<String>) -> Result<(), End> {
         // Not to be taken now is no mistake of the client's.
         self.mistakes += u32::from(!error.is_passing());
-        let closing = self.mistakes >= MOST_MISTAKES;
+        let heedless = error.is_over_quota() && self.refusals.are_too_many(Instant::now());
+        let closing = heedless || self.mistakes >= MOST_MISTAKES;
         self.say(&ServerMessage::Problem(StreamProblem {
             problem: error.problem(),
             closing,
             reference,
         }))?;
-        match closing {
-            true => Err(End::Close(CloseCode::Policy, "too many messages that make no sense")),
-            false => Ok(()),
+        match (closing, heedless) {
+            (true, true) => Err(End::Close(CloseCode::Policy, "too many messages beyond the quota")),
+            (true, false) => Err(End::Close(CloseCode::Policy, "too many messages that make no sense")),
+            (false, _) => Ok(()),
         }
     }
 
@@ -338,6 +365,7 @@ impl Session {
                 "more events of this stream wait for the engine than are taken",
             ));
         }
+        admit(&self.service, self.client, RouteClass::Publish).await?;
         let receipt = publish::one(&self.service, topic, data, key).await?;
         self.publishing
             .push(Box::pin(async move { (reference, receipt.await) }));
@@ -517,6 +545,37 @@ impl Session {
         let (events, bytes) = self.reading.lag();
         self.figures.queue_events.store(events, Relaxed);
         self.figures.queue_bytes.store(bytes, Relaxed);
+    }
+}
+
+/// Spends the quota of a message.
+async fn admit(service: &Service, client: Client, class: RouteClass) -> Result<(), Error> {
+    match service.gate.admit_message(client, class).await {
+        Verdict::Admitted { .. } => Ok(()),
+        Verdict::Limited(refusal) => Err(limits::refused(&refusal)),
+        Verdict::Shed(why) => Err(Error::shed(why)),
+        Verdict::Denied => Err(Error::denied()),
+    }
+}
+
+/// Messages that were refused for the quota, since when.
+struct Refusals {
+    since: Instant,
+    count: u32,
+}
+
+impl Refusals {
+    fn new(now: Instant) -> Self {
+        Self { since: now, count: 0 }
+    }
+
+    /// Counts one.
+    fn are_too_many(&mut self, now: Instant) -> bool {
+        if now - self.since > REFUSING {
+            *self = Self::new(now);
+        }
+        self.count += 1;
+        self.count > MOST_REFUSED
     }
 }
 
