@@ -4,6 +4,7 @@
 mod connection;
 mod guard;
 mod input;
+mod limits;
 mod metrics;
 mod poll;
 mod service;

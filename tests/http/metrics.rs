@@ -56,7 +56,7 @@ fn parse(text: &str) -> Samples {
             for label in labels.split(',') {
                 let (name, value) = label.split_once('=').expect(line);
                 assert!(
-                    ["lane", "topic"].contains(&name),
+                    ["lane", "topic", "class", "outcome", "policy"].contains(&name),
                     "a label that is not expected: {line}"
                 );
                 assert!(

@@ -230,12 +230,23 @@ impl Embedded {
         let owed = policies.iter().map(|policy| {
             let place = shard.places.get(&Self::key(client, policy)).copied();
             let entry = place.map(|place| &mut shard.entries[place as usize]);
-            match entry {
-                Some(entry) if std::mem::take(&mut entry.is_owed) => entry.state.backlog_us(policy, now_us),
-                _ => 0,
-            }
+            entry.map_or(0, |entry| match std::mem::take(&mut entry.is_owed) {
+                true => entry.state.backlog_us(policy, now_us),
+                false => 0,
+            })
         });
         owed.collect()
+    }
+
+    /// Undoes [`Self::take_owed`], where the engine could not be told.
+    #[cfg(feature = "redis")]
+    pub(crate) fn owe_again(&self, client: Client, policies: &[Policy], owed_us: &[i64]) {
+        let mut shard = self.shard(client).lock();
+        for (policy, _) in policies.iter().zip(owed_us).filter(|&(_, &owed_us)| owed_us > 0) {
+            if let Some(&place) = shard.places.get(&Self::key(client, policy)) {
+                shard.entries[place as usize].is_owed = true;
+            }
+        }
     }
 
     /// Notes what a distributed engine said, so that the limits go on from there when it goes away. `now_us` is from before it was

@@ -204,19 +204,6 @@ impl Figures {
         snapshot
     }
 
-    /// Sums of each policy, whether it is on or not.
-    pub fn policies(&self) -> [LimitCounts; POLICIES] {
-        let mut policies = [LimitCounts::default(); POLICIES];
-        for shard in &self.shards {
-            let shard = shard.lock();
-            policies
-                .iter_mut()
-                .zip(&shard.policies)
-                .for_each(|(sum, part)| add(sum, part));
-        }
-        policies
-    }
-
     /// Ends a second of the history; false where nothing happened in it.
     pub fn tick(&self, total: LimitCounts, now_us: i64) -> bool {
         let mut history = self.history.lock();

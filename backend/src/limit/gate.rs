@@ -7,7 +7,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use freshet_wire::{ClientLimits, Engine, LimitStatus, LimitedClient, Load, RouteClass, SettingsVersion, Standing};
+use freshet_wire::{
+    ClientLimits, Engine, LimitStatus, LimitedClient, Load, OnFailure, RouteClass, SettingsVersion, Standing,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -295,8 +297,9 @@ impl Gate {
         self.limiter.status()
     }
 
-    pub fn without_engine(&self) -> u64 {
-        self.limiter.without_engine()
+    /// What holds while it is away.
+    pub fn on_failure(&self) -> Option<OnFailure> {
+        self.limiter.on_failure()
     }
 
     pub fn figures(&self) -> &Figures {

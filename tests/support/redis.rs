@@ -1,0 +1,132 @@
+//! A real Redis on this machine, with a folder that goes with it.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+
+use crate::{SOON, within};
+
+/// Names the program; without it, it is looked for on the PATH.
+pub const SERVER: &str = "FRESHET_REDIS";
+
+/// A server that keeps nothing on disk. It ends when this is dropped, or when this program ends.
+#[derive(Debug)]
+pub struct Redis {
+    server: Option<Child>,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// A server for this test alone.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let mut redis = Self {
+            server: None,
+            address,
+            folder: tempfile::tempdir().unwrap(),
+        };
+        redis.start_again().await;
+        redis
+    }
+
+    /// The server that all tests of this program share; they have clients or prefixes of their own.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Redis> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts it after its end, on the same port and empty.
+    pub async fn start_again(&mut self) {
+        assert!(self.server.is_none(), "it runs already");
+        let program = std::env::var(SERVER).unwrap_or_else(|_| "redis-server".to_owned());
+        // The shell becomes the server; what it leaves behind ends the server when this program's end of the pipe is closed.
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                r#"exec 3<&0; (cat <&3 >/dev/null; kill -KILL $$; rm -rf "$0") >/dev/null 2>&1 & exec "$@" 3<&- </dev/null"#,
+            ])
+            .arg(self.folder.path())
+            .arg(&program)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
+            .arg(self.address.port().to_string())
+            .arg("--dir")
+            .arg(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
+        self.server = Some(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")));
+        let answering = async {
+            while self.say("PING\r\n").await.as_deref() != Ok("+PONG\r\n") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within(SOON, "Redis to answer", answering).await;
+    }
+
+    /// Sends a command on a connection of its own; what it answers at once.
+    pub async fn say(&self, command: &str) -> std::io::Result<String> {
+        let mut tcp = TcpStream::connect(self.address).await?;
+        tcp.write_all(command.as_bytes()).await?;
+        let mut answer = vec![0; 4096];
+        let length = tcp.read(&mut answer).await?;
+        answer.truncate(length);
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Ends it without any warning.
+    pub async fn kill(&mut self) {
+        let pid = self.pid();
+        kill_process(pid, Signal::KILL).unwrap();
+        let server = self.server.as_mut().unwrap();
+        let ending = async {
+            while server.try_wait().unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within(SOON, "Redis to end", ending).await;
+        // What watches over the pipe is left of the group.
+        _ = kill_process_group(pid, Signal::KILL);
+        self.server = None;
+    }
+
+    /// Has it stand still (SIGSTOP) or go on (SIGCONT).
+    pub fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { Signal::STOP } else { Signal::CONT };
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(self.server.as_ref().expect("it runs"))
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server
+            && let Ok(None) = server.try_wait()
+        {
+            _ = kill_process_group(Pid::from_child(server), Signal::KILL);
+            _ = server.wait();
+        }
+    }
+}
