@@ -1,5 +1,6 @@
 # shellcheck shell=bash
 # The servers of the distributed engines, which their tests start.
+# find_redis: a Redis or Valkey server in FRESHET_REDIS; or in REDIS_PROBLEM why there is none.
 # find_kafka: Java, and the folder with Kafka's jars in FRESHET_KAFKA; or in KAFKA_PROBLEM why there is none.
 # shellcheck disable=SC2034 # read where this is sourced
 
@@ -25,5 +26,20 @@ find_kafka() {
   else
     return 0
   fi
+  return 1
+}
+
+export FRESHET_REDIS=${FRESHET_REDIS:-}
+
+find_redis() {
+  local name
+  REDIS_PROBLEM=
+  for name in $FRESHET_REDIS redis-server valkey-server; do
+    if command -v "$name" >/dev/null 2>&1; then
+      FRESHET_REDIS=$(command -v "$name")
+      return 0
+    fi
+  done
+  REDIS_PROBLEM="found no redis-server and no valkey-server"
   return 1
 }

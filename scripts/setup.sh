@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Puts what is missing where it belongs:  scripts/setup.sh page|browser|engines|kafka|check…
+# Puts what is missing where it belongs:  scripts/setup.sh page|browser|engines|kafka|redis|check…
 #   page     what building the page needs: the wasm target, wasm-bindgen, Trunk, wasm-opt
 #   browser  what the browser tests need: Chromium and its driver, and axe-core
 #   engines  what building the clients of the distributed engines needs: a C compiler and OpenSSL
 #   kafka    what the tests of Kafka need: Java, and a broker
+#   redis    what the tests of Redis need: a server
 #   check    what `make check` needs: cargo-deny, shellcheck
 # Nothing is done twice, nothing is asked, and system packages are installed only by root.
 # shellcheck source=scripts/lib.sh
@@ -253,6 +254,19 @@ kafka() {
   fi
 }
 
+redis() {
+  # shellcheck source=scripts/engines.sh
+  . "$FRESHET_ROOT/scripts/engines.sh"
+  if find_redis; then
+    there "Redis" "$FRESHET_REDIS"
+    return
+  fi
+  if can_apt && apt_has redis-server; then
+    step "Redis" "its engine of the rate limits is tested against a real server" apt_install redis-server && find_redis && return
+  fi
+  by_hand "Redis 6 or later" "https://redis.io, or the package of your system; FRESHET_REDIS may name redis-server"
+}
+
 shell_check() {
   if have shellcheck; then
     there shellcheck "$(command -v shellcheck)"
@@ -265,7 +279,7 @@ shell_check() {
 
 # --- what was asked for ---------------------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || set -- page browser engines kafka check
+[ $# -gt 0 ] || set -- page browser engines kafka redis check
 one_at_a_time
 for part in "$@"; do
   case $part in
@@ -282,11 +296,12 @@ for part in "$@"; do
       ;;
     engines) engines ;;
     kafka) kafka ;;
+    redis) redis ;;
     check)
       cargo_tool cargo-deny "$CARGO_DENY_VERSION" cargo-deny "checks the licences and sources of dependencies" --locked
       shell_check
       ;;
-    *) die "setup.sh: no part is called '$part'; there are page, browser, engines, kafka and check" ;;
+    *) die "setup.sh: no part is called '$part'; there are page, browser, engines, kafka, redis and check" ;;
   esac
 done
 [ "$MISSING" -eq 0 ] || die "set-up is not complete; see above"

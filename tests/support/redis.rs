@@ -76,7 +76,7 @@ impl Redis {
             .process_group(0);
         self.server = Some(command.spawn().unwrap_or_else(|error| panic!("{program}: {error}")));
         let answering = async {
-            while self.say("PING\r\n").await.as_deref() != Ok("+PONG\r\n") {
+            while !self.say("PING\r\n").await.is_ok_and(|answer| answer == "+PONG\r\n") {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

@@ -1,7 +1,7 @@
 //! Where requests are admitted: networks, what is open at once, quotas; and the figures of it.
 //!
-//! In this order, the cheapest first: a denied network (403), load (503), quotas (429). Whoever is shed has spent no quota. No quota
-//! holds for an exempt network, but the bounds on what is open in all do.
+//! In this order, the cheapest first: a denied network (403), load (503), quotas (429). Whoever is shed has spent no quota. For an
+//! exempt network no quota holds, and it is heard also when the process comes late; the bound on what is open in all holds for it too.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -225,10 +225,11 @@ impl Gate {
     }
 
     fn hold_request(&self, client: Client, rules: &Rules) -> Result<Held, String> {
-        if self.lag.is_over() {
+        let is_exempt = rules.is_exempt(client);
+        if self.lag.is_over() && !is_exempt {
             return Err("the service is overloaded: it comes late to what it has taken on already".to_owned());
         }
-        let most_of_client = match rules.is_exempt(client) {
+        let most_of_client = match is_exempt {
             true => u32::MAX,
             false => self.bounds.client_requests,
         };
