@@ -20,12 +20,13 @@ async fn topics_say_what_there_is_to_read() {
         "host.memory",
         "host.network",
         "host.processes",
+        "limits",
         "settings",
         "workload",
     ];
     assert_eq!(names, expected);
     for topic in &topics {
-        let state = ["deliveries", "settings"].contains(&&*topic.name);
+        let state = ["deliveries", "limits", "settings"].contains(&&*topic.name);
         let kinds = if state {
             (TopicKind::State, TopicScope::Local)
         } else {
@@ -129,9 +130,12 @@ async fn head_is_get_without_the_body() {
 }
 
 /// Every route below `/api/v1`, with its methods.
-const ROUTES: [(&str, &[&str]); 10] = [
+const ROUTES: [(&str, &[&str]); 13] = [
     ("/api/v1/clock", &["get"]),
     ("/api/v1/events", &["get"]),
+    ("/api/v1/limits", &["get"]),
+    ("/api/v1/limits/try", &["post"]),
+    ("/api/v1/limits/{client}", &["get"]),
     ("/api/v1/livez", &["get"]),
     ("/api/v1/metrics", &["get"]),
     ("/api/v1/openapi.json", &["get"]),
