@@ -6,6 +6,8 @@ mod guard;
 mod input;
 mod metrics;
 mod poll;
+mod publish;
+mod replay;
 mod service;
 mod settings;
 mod source;
