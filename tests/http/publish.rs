@@ -20,6 +20,9 @@ fn receipts(answer: &Answer) -> Vec<Receipt> {
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// A topic, headers and a body; the status and the field that the refusal must have.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 
 #[tokio::test]
@@ -115,7 +118,7 @@ async fn what_cannot_be_published_is_refused_by_its_name_and_nothing_is_written(
     let many = "1\n".repeat(10_001);
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
     let name = "n".repeat(250);
-    let cases: [(&str, &[(&str, &str)], &str, u16, &str); 19] = [
+    let cases: [Case<'_>; 19] = [
         ("t", &[], "", 400, "body"),
         ("t", &[], "{", 400, "body"),
         ("t", &[], "1 2", 400, "body"),
