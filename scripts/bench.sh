@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make bench: measures the release binary beside its opponents and writes docs/benchmarks.md.
-#   PART=fanout make bench   only these parts (of fanout,stuck,poll,memory,page,soak); the document keeps the others as they are
+#   PART=fanout make bench   only these parts (of fanout,stuck,poll,log,memory,page,soak); the document keeps the others as they are
 #   MINUTES=1 make soak      the part soak, for this long instead of five minutes; it fails where what it promises is not so
 #   QUICK=1 make bench       few and short rounds, disturbed ones too, and no document: to see whether it works
 # shellcheck source=scripts/lib.sh

@@ -6,10 +6,12 @@ FAILED=''
 
 check() { step "$@" || FAILED="${FAILED:+$FAILED, }$1"; }
 
-scripts/setup.sh page check
+scripts/setup.sh page engines check
 own_sources
 check "formatting" "one style; cargo fmt puts these files right" cargo fmt --all --check -- --files-with-diff
 check "lints" "clippy on all that runs on this machine" cargo clippy --locked --workspace --all-targets -- -D warnings
+check "lints of the engines" "clippy on what runs with the distributed engines" \
+  cargo clippy --locked -p freshet -p freshet-tests --features freshet-tests/engines --all-targets -- -D warnings
 check "lints of the bench" "clippy on what make bench runs" \
   cargo clippy --locked -p freshet-tests --features bench --bin freshet-bench -- -D warnings
 check "lints of the page" "clippy on what runs in the browser" \

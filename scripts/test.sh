@@ -5,7 +5,7 @@
 
 # One profile and one set of features for all, so that nothing is compiled twice. The browser tests need the binary
 # that a user gets, and figures of latency mean nothing without optimisation: hence release.
-BUILD=(--release --locked --workspace --features freshet/page)
+BUILD=(--release --locked --workspace --features "freshet/page,freshet-tests/engines")
 TEST_LOGS=$FRESHET_ROOT/target/test-logs
 PASSED=0 FAILED=0 SKIPPED=0
 ROWS= # "name|seconds|passed|failed|skipped|remark" a line
@@ -88,6 +88,15 @@ summary() {
   fi
 }
 
+# engine PROGRAM NAME PROBLEM: the tests against this engine's real server, whose names begin with it; or why they cannot run.
+engine() {
+  if [ -n "$3" ]; then
+    not_run "$1: $2" "$3"
+  else
+    stage "end to end, $2" "$1" --test "$1" "$2::"
+  fi
+}
+
 # must NAME WHY COMMAND…: a step without which no test can run.
 must() {
   local name=$1 started=$SECONDS
@@ -101,17 +110,24 @@ must() {
 # In a function, so that bash has read all of it before the first line runs: the file may change while this goes on.
 main() {
   rm -rf "$TEST_LOGS" && mkdir -p "$TEST_LOGS"
-  scripts/setup.sh page || { not_run "everything" "set-up is not complete"; summary; exit 1; }
+  scripts/setup.sh page engines || { not_run "everything" "set-up is not complete"; summary; exit 1; }
   local browser_problem='' programs name
   # Where only axe-core could not be had, the tests that need it fail, and the others run.
   scripts/setup.sh browser || true
   # shellcheck source=scripts/browser.sh
   . scripts/browser.sh
   find_browser || browser_problem=$BROWSER_PROBLEM
+  scripts/setup.sh kafka || true
+  scripts/setup.sh redis || true
+  # shellcheck source=scripts/engines.sh
+  . scripts/engines.sh
+  find_kafka || true
+  find_redis || true
 
   own_sources
   must "page" "the release binary carries it" scripts/page.sh build
-  must "release binary" "what the end-to-end and browser tests start" scripts/release.sh binary
+  FRESHET_FEATURES=page,engines,contract \
+    must "release binary" "what the end-to-end and browser tests start" scripts/release.sh binary
   must "tests" "compiled once for all stages" cargo test "${BUILD[@]}" --no-run
   export FRESHET_BIN=$FRESHET_ROOT/target/release/freshet
 
@@ -127,6 +143,14 @@ main() {
           not_run "$name" "$browser_problem"
           continue
         fi
+        ;;
+      pubsub)
+        engine pubsub kafka "$KAFKA_PROBLEM"
+        continue
+        ;;
+      limit)
+        engine limit redis "$REDIS_PROBLEM"
+        continue
         ;;
     esac
     stage "end to end" "$name" --test "$name"

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
+use figment::value::{Dict, Value};
 use freshet_wire::{OnFailure, Retention};
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as DeserializeError};
+use serde::{Deserialize, Deserializer};
 
 use crate::network::Network;
 
@@ -31,8 +33,7 @@ pub struct Config {
 }
 
 /// The engine that keeps the shared topics, with its settings (`[pubsub]` in the file).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "engine", rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PubSub {
     /// A persistent log in the data folder.
     Log(LogConfig),
@@ -50,6 +51,43 @@ impl PubSub {
             Self::Kafka(_) => LogConfig::default().retention(),
             Self::Memory => Retention::default(),
         }
+    }
+}
+
+/// Not derived: an internally tagged enum buffers its members, and an error in one could not name it.
+impl<'de> Deserialize<'de> for PubSub {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let mut members = Dict::deserialize(from)?;
+        let engine = members.remove("engine");
+        let engine = engine.ok_or_else(|| D::Error::missing_field("engine"))?;
+        match engine.as_str() {
+            Some("log") => settings(members).map(Self::Log),
+            Some("memory") => settings(members).map(|Nothing {}| Self::Memory),
+            Some("kafka") => settings(members).map(Self::Kafka),
+            _ => Err(D::Error::custom(
+                "engine: one of \"log\", \"memory\" and \"kafka\" is expected",
+            )),
+        }
+    }
+}
+
+/// An engine without settings.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// An engine's settings; what is wrong in one of them begins with its name.
+fn settings<T: DeserializeOwned, E: DeserializeError>(members: Dict) -> Result<T, E> {
+    Value::from(members)
+        .deserialize()
+        .map_err(|error: figment::Error| E::custom(why(&error)))
+}
+
+/// What is wrong, after the path to where.
+fn why(error: &figment::Error) -> String {
+    match error.path.is_empty() {
+        true => error.kind.to_string(),
+        false => format!("{}: {}", error.path.join("."), error.kind),
     }
 }
 
@@ -213,13 +251,8 @@ impl ConfigFile {
             why,
         };
         let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-        Figment::from(Toml::string(&text)).extract().map_err(|error| {
-            let path = error.path.join(".");
-            wrong(match path.is_empty() {
-                true => error.kind.to_string(),
-                false => format!("{path}: {}", error.kind),
-            })
-        })
+        let figment = Figment::from(Toml::string(&text));
+        figment.extract().map_err(|error| wrong(why(&error)))
     }
 }
 
@@ -400,10 +433,15 @@ mod tests {
         for (text, name) in [
             ("[limit]\ntrusted_proxies = ['10.0.0.0/33']", "10.0.0.0/33"),
             ("[limit]\nforwarded_header = 'x-real-ip'", "x-real-ip"),
-            ("[pubsub]\nengine = 'kafka'", "brokers"),
+            ("[pubsub]\nengine = 'kafka'", "pubsub: missing field `brokers`"),
             ("[pubsub]\nengine = 'log'\nmax_bites = 1", "max_bites"),
-            ("[pubsub]\nengine = 'rabbit'", "rabbit"),
-            ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "many"),
+            ("[pubsub]\nengine = 'memory'\nmax_bytes = 1", "max_bytes"),
+            (
+                "[pubsub]\nengine = 'rabbit'",
+                "pubsub: engine: one of \"log\", \"memory\" and \"kafka\"",
+            ),
+            ("[pubsub]\nmax_bytes = 1", "engine"),
+            ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "pubsub: max_topics: "),
             ("[pubsup]\n", "pubsup"),
             ("[pubsub", "line 1"),
         ] {

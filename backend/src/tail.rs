@@ -82,7 +82,7 @@ impl Tail {
         let _one = self.opening.lock().await;
         let declared = self.topic(&spec.name).is_some();
         let topic = self.declare(&spec);
-        if topic.log_id() != 0 {
+        if topic.is_open() {
             return Ok(topic);
         }
         let sink = Arc::clone(&topic) as Arc<dyn crate::pubsub::Sink>;
@@ -92,6 +92,7 @@ impl Tail {
             }
             return Err(error);
         }
+        topic.opened();
         Ok(topic)
     }
 

@@ -8,6 +8,7 @@ mod document;
 mod fanout;
 mod frame;
 mod load;
+mod log;
 mod machine;
 mod memory;
 mod opponent;
@@ -41,7 +42,7 @@ pub const MOST_HZ: f64 = 10_000.0;
 pub const MOST_STOLEN: f64 = 0.01;
 pub const MOST_OTHERS: f64 = 0.05;
 /// In the order in which they stand in the document.
-pub const PARTS: [&str; 6] = ["fanout", "stuck", "poll", "memory", "page", "soak"];
+pub const PARTS: [&str; 7] = ["fanout", "stuck", "poll", "log", "memory", "page", "soak"];
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -207,6 +208,7 @@ fn measure(run: &Run) -> Result<(), String> {
             "fanout" => fanout::run(&bench)?,
             "stuck" => stuck::run(&bench)?,
             "poll" => poll::run(&bench)?,
+            "log" => log::run(&bench)?,
             "memory" => memory::run(&bench)?,
             "page" => page::run(&bench)?,
             "soak" => soak::run(&bench, Duration::from_secs_f64(minutes * 60.0))?,

@@ -48,6 +48,18 @@ pub struct Requests {
 impl Requests {
     /// GET, with these header lines besides Host, each ended by CR LF.
     pub fn new(port: u16, connections: usize, path: &str, headers: &str, status: &'static str) -> Result<Self, String> {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{headers}\r\n");
+        Self::with(port, connections, request, status)
+    }
+
+    /// POST of one JSON document, which fits into the kernel's buffer.
+    pub fn post(port: u16, connections: usize, path: &str, body: &str, status: &'static str) -> Result<Self, String> {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json");
+        let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        Self::with(port, connections, request, status)
+    }
+
+    fn with(port: u16, connections: usize, request: String, status: &'static str) -> Result<Self, String> {
         let failed = |error: std::io::Error| error.to_string();
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
         let clients = (0..connections)
@@ -69,7 +81,7 @@ impl Requests {
             epoll,
             clients,
             buffer: vec![0; READ_BYTES],
-            request: format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{headers}\r\n").into_bytes(),
+            request: request.into_bytes(),
             status,
             counts: Counts::default(),
             latency: Histogram::new_with_bounds(1, 60_000_000, 3).map_err(|error| error.to_string())?,

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crate::Bench;
 use crate::machine::{CpuClock, pid, spawn_on};
 use crate::readers::Speech;
 
+const JSON: &str = "application/json";
 const START: Duration = Duration::from_secs(10);
 /// A server whose core is full answers late.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -66,6 +68,8 @@ pub struct Server {
     pub program: Program,
     pub port: u16,
     pub clock: CpuClock,
+    /// Where it keeps what it keeps; of an opponent, nowhere.
+    pub data: PathBuf,
     child: Child,
     /// To and from an opponent; Freshet is spoken to over HTTP.
     control: Option<(ChildStdin, BufReader<ChildStdout>)>,
@@ -76,8 +80,12 @@ impl Server {
     pub fn freshet(bench: &Bench, arguments: &[&str]) -> Result<Self, String> {
         let (binary, folder) = (&bench.freshet, &bench.folder);
         let failed = |error: io::Error| format!("{}: {error}", binary.display());
+        // What an earlier one kept would be measured along with it.
         let data = folder.join("data");
-        fs::create_dir_all(&data).map_err(failed)?;
+        match fs::remove_dir_all(&data) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => fs::create_dir_all(&data).map_err(failed)?,
+        }
         // What one address may ask for is far below what is measured here.
         let config = folder.join("freshet.toml");
         fs::write(&config, "[limit]\nexempt = [\"127.0.0.0/8\", \"::1\"]\n").map_err(failed)?;
@@ -115,6 +123,7 @@ impl Server {
             program: Program::Freshet,
             port,
             clock,
+            data,
             child,
             control: None,
         })
@@ -139,6 +148,7 @@ impl Server {
             program,
             port: port_of(&line)?,
             clock,
+            data: PathBuf::new(),
             child,
             control: Some((to, from)),
         })
@@ -154,7 +164,7 @@ impl Server {
             return self.ask(&format!("rate {rate_hz}")).map(|_| ());
         }
         let patch = json!({"workload": {"rate_hz": rate_hz, "payload_bytes": crate::PAYLOAD}}).to_string();
-        self.exchange("PATCH", "/api/v1/settings", &patch).map(|_| ())
+        self.exchange("PATCH", "/api/v1/settings", JSON, &patch).map(|_| ())
     }
 
     pub fn said(&mut self) -> Result<Said, String> {
@@ -209,7 +219,7 @@ impl Server {
     }
 
     /// The answer, with its head, to one request on a connection of its own.
-    fn exchange(&self, method: &str, path: &str, body: &str) -> Result<(String, String), String> {
+    fn exchange(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<(String, String), String> {
         let exchange = || -> io::Result<String> {
             let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
             socket.set_read_timeout(Some(ANSWER))?;
@@ -217,7 +227,7 @@ impl Server {
             write!(
                 socket,
                 "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nconnection: close\r\n\
-                 content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+                 content-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}"
             )?;
             let mut answer = String::new();
             socket.read_to_string(&mut answer)?;
@@ -225,14 +235,19 @@ impl Server {
         };
         let answer = exchange().map_err(|error| format!("{method} {path}: {error}"))?;
         match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok((head.to_owned(), body.to_owned())),
+            Some((head, body)) if head.starts_with("HTTP/1.1 20") => Ok((head.to_owned(), body.to_owned())),
             _ => Err(format!("{method} {path}: {answer}")),
         }
     }
 
     /// The head and the body of what is there.
     pub fn get(&self, path: &str) -> Result<(String, String), String> {
-        self.exchange("GET", path, "")
+        self.exchange("GET", path, JSON, "")
+    }
+
+    /// Gives it something of this media type, which it must take.
+    pub fn post(&self, path: &str, kind: &str, body: &str) -> Result<(), String> {
+        self.exchange("POST", path, kind, body).map(|_| ())
     }
 
     /// Has the workload append events until its topic holds as many as fit into memory.

@@ -120,7 +120,7 @@ async fn nobody_is_shut_out_of_a_page_that_has_nothing_to_show() {
 
 #[tokio::test]
 async fn nobody_is_shut_out_of_a_page_that_polls_too_rarely() {
-    let mut page = Page::open("topics=workload&interval=2000").await;
+    let mut page = Page::open_on_memory("topics=workload&interval=2000").await;
     page.change(r#"{"workload":{"rate_hz":500,"payload_bytes":16384}}"#)
         .await;
     page.shows("is too slow for workload").await;

@@ -27,10 +27,21 @@ impl Page {
         page
     }
 
+    /// The same, from a program that keeps nothing but its windows: what they lose, a slow reader misses.
+    pub(crate) async fn open_on_memory(choice: &str) -> Self {
+        let program = Program::configured("[pubsub]\nengine = 'memory'").await;
+        let mut page = Self::of(program, choice).await;
+        page.is_live().await;
+        page
+    }
+
     /// The same, however its lanes fare.
     pub(crate) async fn start(choice: &str) -> Self {
+        Self::of(Program::start(&[]).await, choice).await
+    }
+
+    async fn of(program: Program, choice: &str) -> Self {
         let browser = Browser::start().await;
-        let program = Program::start(&[]).await;
         let mut page = Self { browser, program };
         let url = format!("http://{}/#{choice}", page.program.address);
         page.browser.open(&url).await;

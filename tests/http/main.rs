@@ -7,6 +7,8 @@ mod input;
 mod limits;
 mod metrics;
 mod poll;
+mod publish;
+mod replay;
 mod service;
 mod settings;
 mod source;

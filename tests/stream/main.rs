@@ -3,6 +3,7 @@
 
 mod alive;
 mod hold;
+mod publish;
 mod rules;
 mod same;
 mod subscribe;

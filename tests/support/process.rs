@@ -70,6 +70,11 @@ impl Process {
         kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
+    /// SIGKILL to the program itself: it has no time for anything.
+    pub fn kill(&self) {
+        kill_process(self.pid(), Signal::KILL).unwrap();
+    }
+
     /// Waits for its end, which is when nobody holds its outputs any more; all that it said is in `said` then.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);

@@ -38,6 +38,8 @@ pub struct Program {
     pub process: Process,
     pub data: TempDir,
     arguments: Vec<String>,
+    /// Where its configuration file is, if it has one.
+    config: Option<TempDir>,
 }
 
 impl Program {
@@ -49,7 +51,18 @@ impl Program {
             process,
             data,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            config: None,
         }
+    }
+
+    /// The same, with this static configuration (TOML).
+    pub async fn configured(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("freshet.toml");
+        std::fs::write(&path, config).unwrap();
+        let mut program = Self::start(&["--config", path.to_str().unwrap()]).await;
+        program.config = Some(folder);
+        program
     }
 
     /// Asks it to stop, by SIGTERM, and waits for its end.

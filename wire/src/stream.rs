@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Cursor, Event, Gap, Problem, Receipt};
 
 /// What a client says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientMessage {
     /// Adds topics, each as `TOPIC[@POSITION]`; one that is subscribed already moves to the new position.
     Subscribe {
@@ -36,6 +37,54 @@ pub enum ClientMessage {
     },
 }
 
+/// What tells messages apart.
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+impl ClientMessage {
+    /// Reads one message; an unknown type or member is an error.
+    ///
+    /// Not derived: an internally tagged enum buffers its members, and `data` could not stay raw.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        /// Those without raw members.
+        #[derive(Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+        enum Plain {
+            Subscribe { from: Vec<String> },
+            Unsubscribe { topics: Vec<String> },
+            Ping { t0_us: i64 },
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Publish {
+            #[serde(rename = "type")]
+            _kind: IgnoredAny,
+            topic: String,
+            data: Box<RawValue>,
+            key: Option<String>,
+            #[serde(rename = "ref")]
+            reference: Option<String>,
+        }
+        if serde_json::from_str::<Tag<'_>>(text)?.kind == "publish" {
+            let publish: Publish = serde_json::from_str(text)?;
+            return Ok(Self::Publish {
+                topic: publish.topic,
+                data: publish.data,
+                key: publish.key,
+                reference: publish.reference,
+            });
+        }
+        Ok(match serde_json::from_str(text)? {
+            Plain::Subscribe { from } => Self::Subscribe { from },
+            Plain::Unsubscribe { topics } => Self::Unsubscribe { topics },
+            Plain::Ping { t0_us } => Self::Ping { t0_us },
+        })
+    }
+}
+
 /// What the server says.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -55,11 +104,6 @@ impl<'a> ServerMessage<'a> {
     ///
     /// Not derived: an internally tagged enum buffers its members, and `data` could not stay raw.
     pub fn parse(text: &'a str) -> Result<Option<Self>, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Tag<'a> {
-            #[serde(borrow, rename = "type")]
-            kind: Cow<'a, str>,
-        }
         // The server writes the type first; the other order is legal JSON and merely slower.
         if text.starts_with(r#"{"type":"events","#) {
             return serde_json::from_str(text).map(|events| Some(Self::Events(events)));
@@ -178,6 +222,33 @@ mod tests {
     fn an_unknown_type_is_passed_over_and_rubbish_is_an_error() {
         assert!(matches!(ServerMessage::parse(r#"{"type":"later"}"#), Ok(None)));
         assert!(ServerMessage::parse("rubbish").is_err());
-        assert!(serde_json::from_str::<ClientMessage>(r#"{"type":"subscribe","from":["t"],"x":1}"#).is_err());
+        for wrong in [
+            r#"{"type":"subscribe","from":["t"],"x":1}"#,
+            r#"{"type":"publish","topic":"t","data":1,"x":1}"#,
+            r#"{"type":"publish","topic":"t"}"#,
+            r#"{"type":"shout"}"#,
+            r#"{"topic":"t","data":1}"#,
+        ] {
+            assert!(ClientMessage::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_is_read_as_it_was_written() {
+        let publish = r#"{"type":"publish","topic":"t","data":{"a":1.50},"key":"k","ref":"r"}"#;
+        for text in [
+            publish,
+            r#"{"type":"publish","topic":"t","data":null}"#,
+            r#"{"type":"subscribe","from":["t@latest"]}"#,
+            r#"{"type":"unsubscribe","topics":["t"]}"#,
+            r#"{"type":"ping","t0_us":5}"#,
+        ] {
+            let message = ClientMessage::parse(text).unwrap();
+            assert_eq!(serde_json::to_string(&message).unwrap(), text);
+        }
+        // In whatever order.
+        let other = r#"{"data":{"a":1.50},"ref":"r","topic":"t","key":"k","type":"publish"}"#;
+        let message = ClientMessage::parse(other).unwrap();
+        assert_eq!(serde_json::to_string(&message).unwrap(), publish);
     }
 }

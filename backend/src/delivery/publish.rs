@@ -153,7 +153,7 @@ async fn open(service: &Service, topic: &str) -> Result<(), Error> {
                 "topic {topic:?} is only read here, not written"
             )));
         }
-        Some(known) if known.log_id() != 0 => return Ok(()),
+        Some(known) if known.is_open() => return Ok(()),
         _ => {}
     }
     let head = topic.split('.').next().unwrap_or(topic);

@@ -292,7 +292,7 @@ impl Session {
             Incoming::Gone => return Err(End::Gone),
             Incoming::Wrong(code, reason) => return Err(End::Close(code, reason)),
         };
-        let done = match serde_json::from_str(&text) {
+        let done = match ClientMessage::parse(&text) {
             Ok(ClientMessage::Ping { t0_us }) => {
                 let pong = Pong {
                     t0_us,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -34,6 +34,8 @@ pub struct Topic {
     pub(super) log: RwLock<LogWindows>,
     /// The log's number, for readers who only want to know whether it is the one they read.
     log_id: AtomicU32,
+    /// The engine has it: it can be published to.
+    is_open: AtomicBool,
     /// The sum of the partitions' next offsets, for readers who only want to know whether there is something.
     end: AtomicU64,
     meter: Mutex<Meter>,
@@ -106,6 +108,7 @@ impl Topic {
                 partitions: Vec::new(),
             }),
             log_id: AtomicU32::new(0),
+            is_open: AtomicBool::new(false),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
             recent: Mutex::default(),
@@ -133,6 +136,15 @@ impl Topic {
 
     pub fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// Whether the engine has opened it. It tells of the log before it is done with that.
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Acquire)
+    }
+
+    pub(super) fn opened(&self) {
+        self.is_open.store(true, Release);
     }
 
     pub fn epoch(&self) -> Epoch {

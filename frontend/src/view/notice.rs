@@ -90,7 +90,7 @@ fn is_heard(lane: &Lane, now_us: f64) -> bool {
     lane.status == Status::Live && lane.last_heard_us.is_some_and(|heard_us| now_us - heard_us < SILENT_US)
 }
 
-/// A topic of the race that writes more between two polls than the server keeps: polling will miss events.
+/// A topic of the race of which more is written between two polls than is kept: polling will miss events.
 fn outrun(model: &Model, deliveries: &Deliveries) -> Option<(String, String)> {
     if model.poll.status != Status::Live {
         return None;
@@ -103,9 +103,9 @@ fn outrun(model: &Model, deliveries: &Deliveries) -> Option<(String, String)> {
         let why = [
             "Between two polls ",
             &format::bytes(topic.bytes_per_s * interval_s),
-            " are written, of which the server keeps the newest ",
-            &format::bytes(topic.window.max_bytes as f64),
-            ": polling misses the rest.",
+            " are written, of which the newest ",
+            &format::bytes(kept_bytes(topic)),
+            " are kept: polling misses the rest.",
         ];
         let what = [
             "Polling every ",
@@ -118,9 +118,21 @@ fn outrun(model: &Model, deliveries: &Deliveries) -> Option<(String, String)> {
     })
 }
 
-/// What share of its window a topic writes in a second.
+/// What share of what is kept of a topic is written in a second.
 fn share(topic: &Topic) -> f64 {
-    topic.bytes_per_s / (topic.window.max_bytes as f64).max(1.0)
+    topic.bytes_per_s / kept_bytes(topic).max(1.0)
+}
+
+/// How far back a poll can reach: as far as the engine's log, or else as the window in memory.
+fn kept_bytes(topic: &Topic) -> f64 {
+    let window = topic.window.max_bytes as f64;
+    match topic.log {
+        None => window,
+        Some(log) => log
+            .retention
+            .max_bytes
+            .map_or(f64::INFINITY, |log| (log as f64).max(window)),
+    }
 }
 
 fn is_lost(lane: &Lane, now_us: f64) -> bool {
@@ -164,4 +176,53 @@ fn waiting(lanes: [&Lane; 2], now_us: f64) -> String {
         _ => text.push_str("Trying now."),
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use freshet_wire::{Epoch, Log, Retention, TopicKind, TopicScope, Window};
+
+    use super::*;
+
+    fn topic(log: Option<Log>) -> Topic {
+        Topic {
+            name: "a".into(),
+            kind: TopicKind::Log,
+            scope: TopicScope::Shared,
+            synthetic: false,
+            writable: false,
+            epoch: Epoch::new(1),
+            partitions: Vec::new(),
+            events_per_s: 100.0,
+            bytes_per_s: 1000.0,
+            window: Window {
+                events: 0,
+                bytes: 0,
+                max_bytes: 500,
+                span_us: 0,
+            },
+            log,
+            duplicates: 0,
+            readers: 0,
+        }
+    }
+
+    fn log(max_bytes: Option<u64>) -> Option<Log> {
+        let retention = Retention {
+            max_age_s: None,
+            max_bytes,
+        };
+        Some(Log {
+            retention,
+            ..Log::default()
+        })
+    }
+
+    #[test]
+    fn a_poll_reaches_as_far_back_as_what_is_kept() {
+        assert_eq!(share(&topic(None)), 2.0);
+        assert_eq!(share(&topic(log(Some(10_000)))), 0.1);
+        assert_eq!(share(&topic(log(Some(10)))), 2.0, "the window is there in any case");
+        assert_eq!(share(&topic(log(None))), 0.0, "nothing goes by size");
+    }
 }

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# make soak: what takes too long for every test run, and fails where a promise is broken.
+#   KILLS=50     how often the program is killed while events are published to it
+#   MINUTES=5    how long the page is held under load
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+scripts/setup.sh page
+own_sources
+step "page" "the binary that is tested is the one that users get" scripts/page.sh build || exit 1
+step "release binary" "with the page inside" scripts/release.sh binary || exit 1
+export FRESHET_BIN=$FRESHET_ROOT/target/release/freshet FRESHET_KILLS=${KILLS:-50}
+step "$FRESHET_KILLS kills" "each acknowledged event is there once, in its place, after kill -9 under load" \
+  cargo test --release --locked -p freshet-tests --test program -- survives_a_kill || exit 1
+grep -h "over $FRESHET_KILLS kills" "$LOGS/$FRESHET_KILLS-kills.log"
+PART=soak exec scripts/bench.sh

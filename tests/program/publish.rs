@@ -1,0 +1,189 @@
+//! `freshet publish` and `freshet tail`, and what an acknowledged publish is worth when the program is killed.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use freshet_tests::http::{Connection, get, request};
+use freshet_tests::program::{Program, binary};
+use freshet_tests::{Follower, SOON, until, within};
+use freshet_wire::Receipt;
+use http::Method;
+use tokio::task::{JoinSet, spawn_blocking};
+
+/// Runs a command of the program against this service, with this on its standard input.
+async fn command(program: &Program, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(binary());
+    command
+        .args(arguments)
+        .args(["--url", &format!("http://{}", program.address)])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let input = input.to_owned();
+    let run = spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        // One that has refused its arguments does not read.
+        _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    });
+    within(SOON, "the command to end", run).await.unwrap()
+}
+
+fn said(output: &Output) -> (bool, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test]
+async fn what_is_piped_in_is_what_tail_prints() {
+    let program = Program::start(&[]).await;
+    let lines: String = (0..2500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    let (done, out, why) = said(&command(&program, &["publish", "piped"], &lines).await);
+    assert!(done && out.is_empty(), "{out} {why}");
+    assert!(
+        why.contains("2500 events published to piped, the last at offset 2499"),
+        "{why}"
+    );
+    let tail = ["tail", "piped", "--from", "earliest", "--no-follow", "--data"];
+    let (done, out, why) = said(&command(&program, &tail, "").await);
+    assert!(done && why.is_empty(), "{why}");
+    assert_eq!(out, lines);
+    let tail = ["tail", "piped", "--from", "offset:0:2000", "--count", "3", "--data"];
+    let (_, out, _) = said(&command(&program, &tail, "").await);
+    assert_eq!(out, "{\"n\":2000}\n{\"n\":2001}\n{\"n\":2002}\n");
+}
+
+#[tokio::test]
+async fn tail_goes_on_with_what_comes_after_it_began() {
+    let program = Program::start(&[]).await;
+    assert!(command(&program, &["publish", "t"], "0").await.status.success());
+    let tail = command(&program, &["tail", "t", "--count", "2", "--data"], "");
+    let publishing = async {
+        until("tail to wait", async || {
+            let topics: freshet_wire::Topics = get(program.address, "/api/v1/topics").await.json();
+            topics.topics.iter().any(|topic| topic.name == "t" && topic.readers > 0)
+        })
+        .await;
+        assert!(command(&program, &["publish", "t"], "1\n2\n").await.status.success());
+    };
+    let (tail, ()) = tokio::join!(tail, publishing);
+    assert_eq!(said(&tail), (true, "1\n2\n".to_owned(), String::new()));
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_do_what_it_was_asked_says_why_and_fails() {
+    let program = Program::start(&[]).await;
+    for (arguments, input, word) in [
+        (&["publish", "t"][..], "1\nnope\n", "line 2 is not JSON"),
+        (&["publish", "host.cpu"], "1", "only read here"),
+        (&["publish", "settings.mine"], "1", "the service's own"),
+        (&["publish", "a b"], "1", "a topic's name is"),
+        (&["publish", "t", "/nowhere/at/all.json"], "", "/nowhere/at/all.json"),
+        (&["tail", "nothing"], "", "there is no topic"),
+        (&["tail", "t", "--from", "soon"], "", "a position is"),
+    ] {
+        let (done, _, why) = said(&command(&program, arguments, input).await);
+        assert!(!done && why.contains(word), "{arguments:?}: {why}");
+        assert!(!why.contains("panicked"), "{why}");
+    }
+}
+
+/// Publishers that each wait for an answer before they go on.
+const PUBLISHERS: usize = 16;
+
+/// What publisher `of` sent as its `number`th event, and where the receipt said that it is.
+type Acknowledged = BTreeMap<(usize, u64), u64>;
+
+/// Publishes until the service is gone; what was acknowledged. `numbers` has each publisher's next number, and is moved on.
+async fn publish_until_it_is_gone(
+    program: &Program,
+    numbers: &mut [u64],
+    acknowledged: &Arc<AtomicUsize>,
+) -> Acknowledged {
+    let mut publishers = JoinSet::new();
+    for (of, &first) in numbers.iter().enumerate() {
+        let address = program.address;
+        let acknowledged = Arc::clone(acknowledged);
+        publishers.spawn(async move {
+            let mut connection = Connection::open(address).await;
+            let mut receipts = Vec::new();
+            for number in first.. {
+                let body = format!("[{of},{number}]");
+                let post = request(Method::POST, "/api/v1/topics/kept/events", &[], &body);
+                let Ok(answer) = connection.try_send(post).await else {
+                    // Whether this one is there is not known, so its number is not used again.
+                    return (of, number + 1, receipts);
+                };
+                assert_eq!(answer.status, 201, "{answer:?}");
+                receipts.push(((of, number), answer.json::<Receipt>().offset));
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            unreachable!("numbers do not end")
+        });
+    }
+    let mut all = Acknowledged::new();
+    while let Some(done) = publishers.join_next().await {
+        let (of, next, receipts) = done.unwrap();
+        numbers[of] = next;
+        all.extend(receipts);
+    }
+    all
+}
+
+/// `FRESHET_KILLS` says how many times; `make soak` asks for 50.
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill_once_and_in_order() {
+    let kills: u32 =
+        std::env::var("FRESHET_KILLS").map_or(3, |kills| kills.parse().expect("FRESHET_KILLS is a number"));
+    let mut program = Program::start(&[]).await;
+    let mut numbers = [0; PUBLISHERS];
+    let mut all = Acknowledged::new();
+    for kill in 0..kills {
+        let acknowledged = Arc::new(AtomicUsize::new(0));
+        let killing = async {
+            // Somewhere in the middle of whatever it does.
+            let enough = 300 + fastrand::usize(..200);
+            until("publishes to be acknowledged", async || {
+                acknowledged.load(Ordering::Relaxed) >= enough
+            })
+            .await;
+            program.process.kill();
+        };
+        let (told, ()) = tokio::join!(publish_until_it_is_gone(&program, &mut numbers, &acknowledged), killing);
+        assert!(told.len() >= 300, "kill {kill}: {}", told.len());
+        all.extend(told);
+        program.process.ended(SOON).await;
+        program.start_again().await;
+    }
+    let mut follower = Follower::new("kept");
+    loop {
+        let from = follower.position("earliest");
+        let path = format!("/api/v1/events?from={from}&limit=5000");
+        let page = get(program.address, &path).await.page();
+        follower.page(&page);
+        if page.events.is_empty() {
+            break;
+        }
+    }
+    follower.check();
+    assert_eq!(follower.missed, 0);
+    let mut last = [None; PUBLISHERS];
+    for event in follower.events.values() {
+        let (of, number): (usize, u64) = serde_json::from_str(&event.data).unwrap();
+        assert!(last[of] < Some(number), "publisher {of}: {number} after {:?}", last[of]);
+        last[of] = Some(number);
+        if let Some(offset) = all.remove(&(of, number)) {
+            assert_eq!(offset, event.offset, "where the receipt said");
+        }
+    }
+    assert!(all.is_empty(), "acknowledged, and gone: {all:?}");
+    let events = follower.events.len();
+    _ = writeln!(
+        std::io::stderr(),
+        "{events} events over {kills} kills: each acknowledged one is there once"
+    );
+    assert!(program.stop().await.success());
+}
