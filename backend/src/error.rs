@@ -21,9 +21,22 @@ pub struct Error {
     title: &'static str,
     detail: String,
     field: Option<Cow<'static, str>>,
-    header: Option<(&'static str, &'static str)>,
-    /// Of 429: the policies that had no room, and when they will.
-    quota: Option<(Vec<String>, u64)>,
+    extra: Option<Box<Extra>>,
+}
+
+/// What stands in the answer beside the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Extra {
+    Header(&'static str, &'static str),
+    /// Of 429.
+    NoRoom(NoRoom),
+}
+
+/// The policies that had no room, and in how many seconds they will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct NoRoom {
+    violated: Vec<String>,
+    retry_after_s: u64,
 }
 
 impl Error {
@@ -34,13 +47,12 @@ impl Error {
             title,
             detail: detail.into(),
             field: None,
-            header: None,
-            quota: None,
+            extra: None,
         }
     }
 
     fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.header = Some((name, value));
+        self.extra = Some(Box::new(Extra::Header(name, value)));
         self
     }
 
@@ -177,7 +189,10 @@ impl Error {
             violated.join(" and ")
         );
         Self {
-            quota: Some((violated, retry_after_s)),
+            extra: Some(Box::new(Extra::NoRoom(NoRoom {
+                violated,
+                retry_after_s,
+            }))),
             ..Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 QUOTA_EXCEEDED,
@@ -239,7 +254,14 @@ impl Error {
     }
 
     pub(crate) fn is_over_quota(&self) -> bool {
-        self.quota.is_some()
+        self.no_room().is_some()
+    }
+
+    fn no_room(&self) -> Option<&NoRoom> {
+        match self.extra.as_deref() {
+            Some(Extra::NoRoom(no_room)) => Some(no_room),
+            _ => None,
+        }
     }
 
     /// As it stands on the stream.
@@ -250,11 +272,8 @@ impl Error {
             status: self.status.as_u16(),
             detail: Some(self.detail.clone()),
             field: self.field.as_deref().map(str::to_owned),
-            violated_policies: self
-                .quota
-                .as_ref()
-                .map_or_else(Vec::new, |(violated, _)| violated.clone()),
-            retry_after_s: self.quota.as_ref().map(|&(_, retry_after_s)| retry_after_s),
+            violated_policies: self.no_room().map_or_else(Vec::new, |no_room| no_room.violated.clone()),
+            retry_after_s: self.no_room().map(|no_room| no_room.retry_after_s),
         }
     }
 }
@@ -361,11 +380,14 @@ impl IntoResponse for Error {
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         let headers = response.headers_mut();
 
-        if let Some((name, value)) = self.header {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        if let Some((_, retry_after_s)) = self.quota {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+        match self.extra.as_deref() {
+            None => {}
+            Some(&Extra::Header(name, value)) => {
+                headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            Some(Extra::NoRoom(no_room)) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(no_room.retry_after_s));
+            }
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

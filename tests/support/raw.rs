@@ -1,6 +1,6 @@
 //! Bytes on a TCP connection, for what a well-behaved client cannot send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,6 +51,13 @@ impl Raw {
     pub async fn open_narrow(address: SocketAddr, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(bytes).unwrap();
+        Self::over(within(SOON, "a connection", socket.connect(address)).await.unwrap())
+    }
+
+    /// From this address of this machine (on Linux all of 127.0.0.0/8 are).
+    pub async fn open_from(address: SocketAddr, own: IpAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(own, 0)).unwrap();
         Self::over(within(SOON, "a connection", socket.connect(address)).await.unwrap())
     }
 
