@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use freshet::limit::embedded::Embedded;
+use freshet::limit::{Client, Limiter, Policy};
 use freshet_tests::http::{Connection, request};
 use freshet_tests::raw::Raw;
 use freshet_tests::{Said, Server, Stream, until};
-use freshet_wire::{ClientLimits, LimitCounts, LimitStatus, RouteClass};
+use freshet_wire::{ClientLimits, LimitCounts, LimitSettings, LimitStatus, RouteClass};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -396,4 +398,41 @@ async fn one_peer_cannot_take_all_connections() {
             .is_ok_and(|answer| answer.status == 200)
     })
     .await;
+}
+
+/// CPU time of this thread.
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
+#[tokio::test]
+async fn a_check_takes_a_small_part_of_a_request_s_time() {
+    const CHECKS: u32 = 100_000;
+    const POLLS: u32 = 1500;
+    let quotas = LimitSettings::default().read;
+    let policies = [
+        Policy::new(RouteClass::Read, false, quotas.sustained),
+        Policy::new(RouteClass::Read, true, quotas.burst),
+    ];
+    let limiter = Embedded::new(65_536);
+    let begun = thread_cpu();
+    for number in 0..CHECKS {
+        let client = Client::of(std::net::Ipv4Addr::from_bits(0x0a00_0000 + number % 5000).into());
+        limiter.check(client, &policies, 1, i64::from(number)).await.unwrap();
+    }
+    let check = (thread_cpu() - begun) / CHECKS;
+    let server = Server::quiet(|_| {}).await;
+    let mut connection = Connection::open(server.address).await;
+    for _ in 0..POLLS {
+        let answer = connection.get("/api/v1/events?from=settings&reader=cost").await;
+        assert_eq!(answer.status, 200);
+    }
+    let poll = Duration::from_micros(server.reader("cost").await.cpu_us) / POLLS;
+    let share = check.as_secs_f64() / poll.as_secs_f64();
+    println!(
+        "a check takes {check:?}, a poll of one event {poll:?} of CPU time: {:.1} %",
+        share * 100.0
+    );
+    assert!(share < 0.25, "{check:?} of {poll:?}");
 }

@@ -293,3 +293,139 @@ async fn two_services_share_a_quota_and_say_so_when_redis_is_away() {
         .await;
     }
 }
+
+/// A load on two processes through the end and the return of their Redis.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_away_each_process_admits_at_most_a_quota_of_its_own() {
+    const QUOTA: u32 = 100;
+    let mut redis = Redis::start().await;
+    let engines = [
+        open(&redis.url(), "away:", OnFailure::Local).await,
+        open(&redis.url(), "away:", OnFailure::Local).await,
+    ];
+    // b = 100, r = 50 a second.
+    let (client, policy) = (a_client(), policy(RouteClass::Read, false, QUOTA, 2));
+    let (count, end) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let begun = Instant::now();
+    let load = engines.each_ref().map(|engine| {
+        let (engine, count, end) = (Arc::clone(engine), Arc::clone(&count), Arc::clone(&end));
+        tokio::spawn(async move {
+            while end.load(Relaxed) == 0 {
+                let decisions = engine.check(client, &[policy], 1, now_us()).await.unwrap();
+                count.fetch_add(u32::from(decisions[0].allowed), Relaxed);
+                tokio::time::sleep(Duration::from_millis(4)).await;
+            }
+        })
+    });
+    let pass = |ms| tokio::time::sleep(Duration::from_millis(ms));
+    pass(3000).await;
+    let (shared, shared_s) = (count.load(Relaxed), begun.elapsed().as_secs_f64());
+    redis.kill().await;
+    let killed = Instant::now();
+    pass(3000).await;
+    redis.start_again().await;
+    for engine in &engines {
+        reached(&**engine, EngineState::Up).await;
+    }
+    let away_s = killed.elapsed().as_secs_f64();
+    let (away, back) = (count.load(Relaxed) - shared, Instant::now());
+    pass(2000).await;
+    end.store(1, Relaxed);
+    for load in load {
+        load.await.unwrap();
+    }
+    let (after, after_s) = (count.load(Relaxed) - shared - away, back.elapsed().as_secs_f64());
+    let r = f64::from(QUOTA) / 2.0;
+    println!(
+        "shared: {shared} in {shared_s:.1} s; away: {away} in {away_s:.1} s, {:.0} beyond one quota's r·t; back: {after} in {after_s:.1} s (r·t = {:.0})",
+        f64::from(away) - r * away_s,
+        r * after_s
+    );
+    assert!(f64::from(shared) <= f64::from(QUOTA) + r * shared_s);
+    // Each goes on from where the shared quota stood: what comes back meanwhile comes back in each.
+    assert!(
+        f64::from(away) <= 2.0 * r * away_s + 0.2 * f64::from(QUOTA),
+        "{away} in {away_s} s"
+    );
+    assert!(
+        f64::from(after) <= r * after_s + 0.2 * f64::from(QUOTA),
+        "a burst on the way back: {after} in {after_s} s"
+    );
+}
+
+/// The same script, called by Redis's own benchmark.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checks_are_not_much_slower_than_redis_s_own_benchmark_of_the_script() {
+    const CHECKS: u32 = 20_000;
+    const AT_ONCE: u32 = 16;
+    let redis = Redis::start().await;
+    let engine = open(&redis.url(), "cost:", OnFailure::Closed).await;
+    let policies = [
+        policy(RouteClass::Read, false, 12_000, 60),
+        policy(RouteClass::Read, true, 2000, 2),
+    ];
+    let begun = Instant::now();
+    let tasks = (0..AT_ONCE).map(|_| {
+        let (engine, client) = (Arc::clone(&engine), a_client());
+        tokio::spawn(async move {
+            for _ in 0..CHECKS / AT_ONCE {
+                engine.check(client, &policies, 1, now_us()).await.unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let ours = f64::from(CHECKS) / begun.elapsed().as_secs_f64();
+    let script = include_str!("../../backend/src/limit/check.lua");
+    let load = format!("*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n${}\r\n{script}\r\n", script.len());
+    let loaded = redis.say(&load).await.unwrap();
+    let hash = loaded.lines().nth(1).unwrap().to_owned();
+    let arguments: Vec<String> = policies
+        .iter()
+        .flat_map(|policy| [policy.interval_us, policy.tolerance_us(), 0])
+        .map(|number| number.to_string())
+        .collect();
+    let port = redis.address().port().to_string();
+    let output = tokio::task::spawn_blocking(move || {
+        Command::new("redis-benchmark")
+            .args([
+                "-p",
+                &port,
+                "-c",
+                &AT_ONCE.to_string(),
+                "-n",
+                &CHECKS.to_string(),
+                "--csv",
+            ])
+            .args([
+                "EVALSHA",
+                &hash,
+                "2",
+                "bench:{x}:read",
+                "bench:{x}:read-burst",
+                "1",
+                "1",
+            ])
+            .args(arguments)
+            .output()
+    });
+    let Ok(output) = output.await.unwrap() else {
+        println!("{ours:.0} checks/s; not run beside it: there is no redis-benchmark");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let theirs: f64 = text
+        .lines()
+        .last()
+        .and_then(|line| {
+            line.rsplit("\",\"")
+                .find_map(|field| field.trim_matches('"').parse().ok().filter(|&n: &f64| n > 1000.0))
+        })
+        .unwrap_or_else(|| panic!("{text}"));
+    println!(
+        "{ours:.0} checks/s by {AT_ONCE} at once, redis-benchmark {theirs:.0}/s: {:.2}",
+        ours / theirs
+    );
+    assert!(ours > theirs / 20.0, "{ours} and {theirs}");
+}
