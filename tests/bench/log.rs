@@ -243,10 +243,10 @@ fn read_again(bench: &Bench, server: &Server) -> Result<Replay, String> {
 
 /// The body of one poll.
 fn poll(reader: &mut BufReader<TcpStream>, port: u16, from: &str) -> io::Result<String> {
-    write!(
-        reader.get_mut(),
-        "GET /api/v1/events?from=bench@{from}&limit={BATCH}&reader=replay HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n"
-    )?;
+    let path = format!("/api/v1/events?from=bench@{from}&limit={BATCH}&reader=replay");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n");
+    // In one piece: the kernel would hold back a second one until the first is acknowledged.
+    reader.get_mut().write_all(request.as_bytes())?;
     let (mut length, mut status) = (0, String::new());
     reader.read_line(&mut status)?;
     loop {
