@@ -129,7 +129,7 @@ fn measure(bench: &Bench, stuck: usize) -> Result<Of, String> {
     }
     if stuck > 0 {
         while connected(&load.server)? > READERS - STUCK {
-            if subscribed.elapsed() > 2 * LET_GO {
+            if subscribed.elapsed() > 3 * LET_GO {
                 return Err("readers that never read are still connected".to_owned());
             }
             load.readers.run(Duration::from_millis(50))?;
