@@ -210,6 +210,21 @@ async fn closed_means_that_nothing_is_admitted_without_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_a_matter_of_configuration_and_a_stranger_s_certificate_is_refused() {
+    let redis = Redis::start_with_tls().await;
+    let mut config = config(&redis.tls_url(), "tls:", OnFailure::Closed);
+    config.ca_file = Some(redis.certificate());
+    let engine = Engine::open(&config, 1000).unwrap();
+    reached(&*engine, EngineState::Up).await;
+    assert_eq!(admitted(&engine, a_client(), slow(10), 20).await, 10);
+    config.ca_file = None;
+    let engine = Engine::open(&config, 1000).unwrap();
+    reached(&*engine, EngineState::Down).await;
+    let detail = engine.status().borrow().detail.clone();
+    assert!(detail.to_ascii_lowercase().contains("certificate"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_script_that_was_forgotten_is_loaded_again() {
     let redis = Redis::start().await;
     let engine = open(&redis.url(), "flush:", OnFailure::Closed).await;

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -21,22 +22,67 @@ pub const SERVER: &str = "FRESHET_REDIS";
 pub struct Redis {
     server: Option<Child>,
     address: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    tls: Option<SocketAddr>,
     folder: TempDir,
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
 }
 
 impl Redis {
     /// A server for this test alone.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
         let mut redis = Self {
             server: None,
-            address,
+            address: free_address(),
+            tls: None,
             folder: tempfile::tempdir().unwrap(),
         };
         redis.start_again().await;
         redis
+    }
+
+    /// One that speaks TLS too, with a certificate of its own.
+    pub async fn start_with_tls() -> Self {
+        let mut redis = Self {
+            server: None,
+            address: free_address(),
+            tls: Some(free_address()),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=127.0.0.1",
+            ])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+            .arg(redis.folder.path().join("key.pem"))
+            .arg("-out")
+            .arg(redis.certificate())
+            .output()
+            .unwrap_or_else(|error| panic!("openssl: {error}"));
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        redis.start_again().await;
+        redis
+    }
+
+    /// The certificate of [`Self::start_with_tls`], PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certificate.pem")
+    }
+
+    pub fn tls_url(&self) -> String {
+        format!("rediss://{}", self.tls.expect("it speaks TLS"))
     }
 
     /// The server that all tests of this program share; they have clients or prefixes of their own.
@@ -70,6 +116,7 @@ impl Redis {
             .arg(self.address.port().to_string())
             .arg("--dir")
             .arg(self.folder.path())
+            .args(self.tls.map_or_else(Vec::new, |tls| self.tls_arguments(tls)))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -81,6 +128,21 @@ impl Redis {
             }
         };
         within(SOON, "Redis to answer", answering).await;
+    }
+
+    fn tls_arguments(&self, tls: SocketAddr) -> Vec<String> {
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
+        let pairs = [
+            ("--tls-port", tls.port().to_string()),
+            ("--tls-cert-file", file("certificate.pem")),
+            ("--tls-key-file", file("key.pem")),
+            ("--tls-ca-cert-file", file("certificate.pem")),
+            ("--tls-auth-clients", "no".to_owned()),
+        ];
+        pairs
+            .into_iter()
+            .flat_map(|(name, value)| [name.to_owned(), value])
+            .collect()
     }
 
     /// Sends a command on a connection of its own; what it answers at once.

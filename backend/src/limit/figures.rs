@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-use freshet_wire::{ClassStatus, LimitCounts, LimitMoment, PolicyStatus, RouteClass, Standing};
+use freshet_wire::{ClassStatus, LimitCounts, LimitMoment, PolicyStatus, RouteClass};
 use parking_lot::Mutex;
 
 use super::gate::Said;
@@ -30,8 +30,8 @@ pub enum Outcome {
 pub struct OfClient {
     pub counts: LimitCounts,
     pub last_us: i64,
-    /// After its last request, in the policy with the least left.
-    pub standing: Option<Standing>,
+    /// What the policy with the least left said to its last request.
+    pub last: Option<Said>,
 }
 
 /// What a shard of the clients did. All of it is changed under one lock, so that it always adds up.
@@ -135,9 +135,7 @@ impl Figures {
         add(&mut of_client.counts, &one);
         of_client.last_us = now_us;
         let tightest = said.iter().min_by(|a, b| a.share_left().total_cmp(&b.share_left()));
-        if let Some(said) = tightest {
-            of_client.standing = Some(said.standing(now_us));
-        }
+        of_client.last = tightest.copied().or(of_client.last);
     }
 
     /// What this client's figures are; none where it is not remembered.

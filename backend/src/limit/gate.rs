@@ -326,7 +326,7 @@ impl Gate {
                 client: self.name(client, &rules),
                 counts: of_client.counts,
                 last_us: of_client.last_us,
-                standing: of_client.standing,
+                standing: of_client.last.map(|said| said.standing(of_client.last_us)),
             })
             .collect();
         let status = LimitStatus {
