@@ -119,6 +119,19 @@ impl Feed {
         }
     }
 
+    /// Nothing came for a while: what came last, however old it was, was the last there is.
+    pub fn is_quiet(&self, now_us: f64) -> bool {
+        self.newest.is_none_or(|newest| now_us - newest.received_us > 500_000.0)
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.away
+    }
+
+    pub(crate) fn ask_again(&mut self) {
+        self.asked = self.asked.wrapping_add(1);
+    }
+
     pub(crate) fn set_away(&mut self, away: bool) {
         if self.away != away {
             self.away = away;

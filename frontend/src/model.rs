@@ -156,6 +156,26 @@ impl Handle {
         self.0.feed_wake.call();
     }
 
+    /// The same, but only if it is so: who asks on every frame wakes nobody for nothing.
+    pub fn tell_feed_if(&self, is_so: impl FnOnce(&Feed) -> bool, change: impl FnOnce(&mut Feed)) {
+        if is_so(&self.0.feed.borrow()) {
+            self.tell_feed(change);
+        }
+    }
+
+    /// Changes what of the feed is shown, if it is so.
+    pub fn update_feed_if(&self, is_so: impl FnOnce(&Feed) -> bool, change: impl FnOnce(&mut Feed)) {
+        if is_so(&self.0.feed.borrow()) {
+            self.update_feed(change);
+        }
+    }
+
+    /// Asks again at once for what was refused.
+    pub fn retry_feed(&self) {
+        let refused = |feed: &Feed| matches!(feed.status, Status::Refused { .. });
+        self.tell_feed_if(refused, Feed::ask_again);
+    }
+
     pub(crate) fn update_feed(&self, change: impl FnOnce(&mut Feed)) {
         change(&mut self.0.feed.borrow_mut());
     }

@@ -17,6 +17,7 @@ pub mod stages;
 pub mod tabs;
 pub mod theme;
 pub mod topics;
+pub mod topics_view;
 pub mod workload;
 
 use leptos::prelude::*;

@@ -272,10 +272,7 @@ mod tests {
             {"topic":"a","partition":0,"from_offset":7,"count":1,"reason":"vacant"}"#;
         ingest(&mut lane, &page(&[event("a", 1, 8, 0)], &[], gaps), 2.0);
         let counters = lane.counters;
-        assert_eq!(
-            (counters.told_duplicates, counters.fenced, counters.vacant),
-            (3, 2, 1)
-        );
+        assert_eq!((counters.told_duplicates, counters.fenced, counters.vacant), (3, 2, 1));
         assert_eq!((counters.missed, counters.unexplained, lane.gaps.len()), (0, 0, 0));
     }
 
