@@ -142,7 +142,7 @@ pub(super) fn replay(shared: Shared) -> AnyView {
             </select>
             <span hidden=is(no_offset)>
                 <input class="number" inputmode="numeric" node_ref=offset aria-label="Offset" placeholder="offset" autocomplete="off"/>
-                <input class="few" inputmode="numeric" node_ref=partition aria-label="Partition" value="0" autocomplete="off"/>
+                <input class="part" inputmode="numeric" node_ref=partition aria-label="Partition" value="0" autocomplete="off"/>
             </span>
             <input type="datetime-local" step="0.001" node_ref=time aria-label="Time, on this machine's clock" hidden=is(no_time)/>
             <button type="submit">"Read"</button>
