@@ -320,7 +320,7 @@ async fn a_busy_topic_and_large_events_stay_within_bounds_and_what_is_let_go_is_
     .await;
     let report = page.report(5).await;
     assert!(
-        number(&report, "/feed/counters/bytes") <= f64::from(32 << 20),
+        number(&report, "/feed/counters/bytes") <= 32e6,
         "{report:#}"
     );
     assert!(number(&report, "/feed/counters/cut_bytes") > 6e6);

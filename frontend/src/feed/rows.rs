@@ -109,7 +109,7 @@ impl Default for Rows {
 
 impl Rows {
     pub const MOST: usize = 20_000;
-    pub const MOST_BYTES: usize = 32 << 20;
+    pub const MOST_BYTES: usize = 32_000_000;
 
     fn new(most: usize, most_bytes: usize) -> Self {
         Self {

@@ -100,19 +100,21 @@ pub fn topics_view(ui: Ui) -> AnyView {
             .iter()
             .find(|topic| Some(&topic.name) == wanted.as_ref());
         shared.writable.set_value(topic.is_some_and(|topic| topic.writable));
+        // A replay had turned it round.
+        if shared.pinned.get_value() {
+            shared.newest_first.set(true);
+        }
         shared.begin(wanted, topic.and_then(begin), false);
     });
     view! {
         <main id="topics" hidden=hidden_unless(ui, View::Topics)>
-            <div class="column">
-                {list::list(ui)}
-                {publish::publish(shared)}
-                {readers::readers(ui)}
-            </div>
+            {list::list(ui)}
             <div class="column">
                 {feed::feed(shared)}
                 {event::event(shared)}
             </div>
+            {publish::publish(shared)}
+            {readers::readers(ui)}
         </main>
     }
     .into_any()

@@ -96,7 +96,12 @@ fn said(feed: &Feed, now_us: f64) -> (String, &'static str) {
     match (feed.pause, &feed.status) {
         (Some(Pause::Wanted), _) => (["paused", &*place(), ": nothing is missed"].concat(), "live"),
         (Some(Pause::Full), _) => (
-            ["waiting", &*place(), ": it is full, and you look at older rows"].concat(),
+            [
+                "full",
+                &*place(),
+                " while you look at older rows: Clear, or the newest, reads on",
+            ]
+            .concat(),
             "live",
         ),
         (_, Status::Off) => (String::from("no topic is chosen"), "live"),

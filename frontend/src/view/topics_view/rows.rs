@@ -26,6 +26,8 @@ const LINES: usize = 48;
 const LINE_PX: f64 = 25.0;
 /// Lines above what is in view.
 const AHEAD: usize = 3;
+/// When more rows came than are in view, nobody reads them: then they are drawn so often, in microseconds.
+const FLOOD_US: f64 = 100e3;
 /// Bytes that are held against a new filter on each frame.
 const SCAN_BYTES: usize = 2 << 20;
 
@@ -51,8 +53,9 @@ struct Place {
     below: Option<u64>,
     /// To be scrolled there when the rows are drawn.
     to: Option<f64>,
-    /// What was drawn last.
+    /// What was drawn last, and when.
     drawn: Option<Drawn>,
+    drawn_us: f64,
 }
 
 /// If all of this is as it was, nothing has to be drawn.
@@ -65,6 +68,14 @@ struct Drawn {
     style: Style,
     tick: i64,
     opened: Option<u64>,
+}
+
+impl Drawn {
+    /// Only rows came since, and more of them than are in view.
+    fn is_flooded_by(&self, next: &Self, in_view: u64) -> bool {
+        let same = |drawn: &Self| (drawn.newest_first, drawn.style, drawn.opened);
+        same(self) == same(next) && next.version.saturating_sub(self.version) > in_view && next.total >= self.total
+    }
 }
 
 pub(super) fn rows(shared: Shared) -> AnyView {
@@ -82,6 +93,7 @@ pub(super) fn rows(shared: Shared) -> AnyView {
     let (scroller, spacer, window) = (NodeRef::<Div>::new(), NodeRef::<Div>::new(), NodeRef::<Div>::new());
     let place = Rc::new(RefCell::new(Place::default()));
     let newer = Text::default();
+    let newer_look = Class::new("newer");
     let active = Text::default();
     let (on_lines, on_place) = (Rc::clone(&lines), Rc::clone(&place));
     let mut seen = None;
@@ -103,8 +115,10 @@ pub(super) fn rows(shared: Shared) -> AnyView {
         handle.tell_feed_if(|feed| feed.held != held, |feed| feed.hold(held));
         let feed = handle.feed();
         let Some(node) = scroller.get_untracked() else { return };
+        let mut smaller = false;
         if frame.quarter || place.height == 0.0 {
-            place.height = f64::from(node.client_height());
+            let height = f64::from(node.client_height());
+            smaller = height < std::mem::replace(&mut place.height, height);
         }
         match (held && newest_first, place.below) {
             (true, None) => place.below = Some(feed.rows.end()),
@@ -121,10 +135,15 @@ pub(super) fn rows(shared: Shared) -> AnyView {
             (true, _) => say(newer, &["to the newest"]),
             (false, _) => say(newer, &[]),
         }
+        put(newer_look, if newest_first { "newer" } else { "newer last" });
         let whole_px = total as f64 * LINE_PX;
         let follows_end = !held && !newest_first;
         if follows_end {
             place.top = (whole_px - place.height).max(0.0);
+        }
+        if smaller && let Some(number) = shared.opened.get_untracked() {
+            // The event that was opened beneath them took the room.
+            place.show(line_of(&feed, number, total, newest_first));
         }
         if let Some(to) = place.to {
             place.top = to;
@@ -146,14 +165,19 @@ pub(super) fn rows(shared: Shared) -> AnyView {
             },
             opened: shared.opened.get_untracked(),
         };
-        if place.drawn.as_ref() == Some(&drawn) && place.to.is_none() {
+        let in_view = (place.height / LINE_PX) as usize + 2;
+        if let Some(last) = place.drawn.as_ref().filter(|_| place.to.is_none())
+            && (*last == drawn
+                || frame.now_us - place.drawn_us < FLOOD_US && last.is_flooded_by(&drawn, in_view as u64))
+        {
             return;
         }
+        place.drawn_us = frame.now_us;
         let many = feed.cursor.as_ref().is_some_and(|cursor| cursor.next.len() > 1);
-        let mut in_view = String::new();
+        let mut active_line = String::new();
         for (at, line) in on_lines.iter().enumerate() {
             let at_place = first + at;
-            let number = (at_place < total)
+            let number = (at_place < total && at < in_view + 2 * AHEAD)
                 .then(|| {
                     feed.rows
                         .shown_at(if newest_first { total - 1 - at_place } else { at_place })
@@ -163,10 +187,10 @@ pub(super) fn rows(shared: Shared) -> AnyView {
             let chosen = number.is_some() && number == drawn.opened;
             put(line.chosen, chosen);
             if chosen {
-                in_view = id_of(at);
+                active_line = id_of(at);
             }
         }
-        put(active, in_view);
+        put(active, active_line);
         style_of(spacer, "height", &px(whole_px));
         style_of(
             window,
@@ -252,7 +276,7 @@ pub(super) fn rows(shared: Shared) -> AnyView {
                 <div role="presentation" node_ref=window>{rows}</div>
             </div>
         </div>
-        <button class="newer" hidden=if_empty(newer) on:click=to_newest>{live(newer)}</button>
+        <button class=class(newer_look) hidden=if_empty(newer) on:click=to_newest>{live(newer)}</button>
     }
     .into_any()
 }
@@ -287,12 +311,8 @@ fn step_to(feed: &Feed, place: &mut Place, shared: Shared, step: i64) -> Option<
         rows.shown()
     };
     let last = i64::try_from(total).ok()? - 1;
-    let line_of = |number: u64| {
-        let at = rows.shown_below(number) as i64;
-        if newest_first { last - at } else { at }
-    };
     let from = match shared.opened.get_untracked() {
-        Some(number) => line_of(number),
+        Some(number) => line_of(feed, number, total, newest_first),
         // The first step goes to the newest that is in view.
         None if step.abs() == 1 => (place.top / LINE_PX).ceil() as i64 - step,
         None => 0,
@@ -300,13 +320,26 @@ fn step_to(feed: &Feed, place: &mut Place, shared: Shared, step: i64) -> Option<
     let to = from.saturating_add(step).clamp(0, last.max(0));
     let at = usize::try_from(if newest_first { last - to } else { to }).ok()?;
     let number = rows.shown_at(at)?;
-    let top = to as f64 * LINE_PX;
-    if top < place.top {
-        place.to = Some(top);
-    } else if top + LINE_PX > place.top + place.height {
-        place.to = Some(top + LINE_PX - place.height);
-    }
+    place.show(to);
     Some(number)
+}
+
+/// On which line a row is.
+fn line_of(feed: &Feed, number: u64, total: usize, newest_first: bool) -> i64 {
+    let at = feed.rows.shown_below(number) as i64;
+    if newest_first { total as i64 - 1 - at } else { at }
+}
+
+impl Place {
+    /// Brings a line into view.
+    fn show(&mut self, line: i64) {
+        let top = line.max(0) as f64 * LINE_PX;
+        if top < self.top {
+            self.to = Some(top);
+        } else if top + LINE_PX > self.top + self.height {
+            self.to = Some(top + LINE_PX - self.height);
+        }
+    }
 }
 
 impl Line {
