@@ -73,7 +73,7 @@ struct Drawn {
 impl Drawn {
     /// Only rows came since, and more of them than are in view.
     fn is_flooded_by(&self, next: &Self, in_view: u64) -> bool {
-        let same = |drawn: &Self| (drawn.newest_first, drawn.style, drawn.opened);
+        let same = |drawn: &Self| (drawn.newest_first, drawn.first, drawn.style, drawn.opened);
         same(self) == same(next) && next.version.saturating_sub(self.version) > in_view && next.total >= self.total
     }
 }
