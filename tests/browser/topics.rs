@@ -34,6 +34,7 @@ async fn publish_lines(page: &Page, topic: &str, lines: &str) {
 async fn reading(topic: &str, events: u64) -> Page {
     let mut page = Page::open("topics=host.cpu&interval=1000").await;
     publish(&page, topic, 0..events).await;
+    is_listed(&mut page, topic).await;
     go(&mut page, &format!("view=topics&topic={topic}")).await;
     page.until(
         "the feed to read it",
@@ -41,6 +42,15 @@ async fn reading(topic: &str, events: u64) -> Page {
     )
     .await;
     page
+}
+
+/// Waits until the page knows of the topic.
+async fn is_listed(page: &mut Page, topic: &str) {
+    let listed =
+        format!("[...document.querySelectorAll('details.menu li')].some(it => it.textContent.startsWith('{topic}'))");
+    page.browser
+        .wait_for(&format!("{topic} to be listed"), MOVES, &listed)
+        .await;
 }
 
 async fn go(page: &mut Page, fragment: &str) {
@@ -309,20 +319,18 @@ async fn a_busy_topic_and_large_events_stay_within_bounds_and_what_is_let_go_is_
     assert_eq!(number(&report, "/feed/counters/unexplained"), 0.0);
 
     let large = json!({"text": "x".repeat(1_000_000)}).to_string();
-    go(&mut page, "view=topics&topic=large").await;
     for _ in 0..8 {
         publish_lines(&page, "large", &vec![large.as_str(); 5].join("\n")).await;
     }
+    is_listed(&mut page, "large").await;
+    go(&mut page, "view=topics&topic=large").await;
     page.until(
         "all of it",
         "it.feed.topic === 'large' && it.feed.counters.events === 40",
     )
     .await;
     let report = page.report(5).await;
-    assert!(
-        number(&report, "/feed/counters/bytes") <= 32e6,
-        "{report:#}"
-    );
+    assert!(number(&report, "/feed/counters/bytes") <= 32e6, "{report:#}");
     assert!(number(&report, "/feed/counters/cut_bytes") > 6e6);
     // The oldest lost its text, and is read again from the log.
     page.browser.run("document.querySelector('.rows').focus()").await;

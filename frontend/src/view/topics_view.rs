@@ -33,8 +33,8 @@ struct Shared {
     pinned: StoredValue<bool>,
     /// Grows whenever reading begins somewhere else.
     begun: StoredValue<u32>,
-    /// The topic that is read may be published to.
-    writable: StoredValue<bool>,
+    /// The topic that is read may be published to, as far as that is known.
+    writable: StoredValue<Option<bool>>,
 }
 
 impl Shared {
@@ -81,7 +81,7 @@ pub fn topics_view(ui: Ui) -> AnyView {
         opened: RwSignal::new(None),
         pinned: StoredValue::new(false),
         begun: StoredValue::new(0),
-        writable: StoredValue::new(false),
+        writable: StoredValue::new(None),
     };
     on_frame(move |frame| {
         let handle = ui.handle();
@@ -92,19 +92,25 @@ pub fn topics_view(ui: Ui) -> AnyView {
         };
         let wanted = ui.route().with_untracked(|route| route.topic.clone());
         let wanted = wanted.or_else(|| first(&deliveries.topics));
-        if handle.feed().topic == wanted {
+        let same = handle.feed().topic == wanted;
+        if same && !frame.second {
             return;
         }
         let topic = deliveries
             .topics
             .iter()
             .find(|topic| Some(&topic.name) == wanted.as_ref());
-        shared.writable.set_value(topic.is_some_and(|topic| topic.writable));
+        shared.writable.set_value(topic.map(|topic| topic.writable));
+        if same {
+            return;
+        }
         // A replay had turned it round.
         if shared.pinned.get_value() {
             shared.newest_first.set(true);
         }
-        shared.begin(wanted, topic.and_then(begin), false);
+        // One that is not known has only begun, if it is there at all.
+        let position = topic.map_or(Some(Position::Earliest), begin);
+        shared.begin(wanted, position, false);
     });
     view! {
         <main id="topics" hidden=hidden_unless(ui, View::Topics)>

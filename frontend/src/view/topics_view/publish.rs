@@ -64,34 +64,34 @@ pub(super) fn publish(shared: Shared) -> AnyView {
     // Set by hand, a key stays.
     let own_key = StoredValue::new(false);
     let ui = shared.ui;
-    let mut topic = None;
-    on_frame(move |frame| {
-        if ui.view() != View::Topics || !frame.quarter {
-            return;
-        }
-        let now = ui.handle().feed().topic.clone();
-        if now == topic {
-            return;
-        }
-        topic = now;
-        let name = topic.as_deref().unwrap_or_default();
+    let filled = StoredValue::new(String::new());
+    let mut seen = (None, None);
+    on_frame(move |_| {
+        let handle = ui.handle();
+        let feed = handle.feed();
         let writable = shared.writable.get_value();
-        if let Some(input) = form
-            .topic
-            .get_untracked()
-            .filter(|input| writable || input.value().is_empty())
-        {
-            input.set_value(if writable { name } else { "" });
+        if ui.view() != View::Topics || feed.topic == seen.0 && writable == seen.1 {
+            return;
         }
-        match writable || name.is_empty() {
-            true => say(note, &[]),
-            false => say(
+        seen = (feed.topic.clone(), writable);
+        let name = feed.topic.as_deref().unwrap_or_default();
+        let offered = if writable == Some(true) { name } else { "" };
+        // A name that was typed stays.
+        if let Some(input) = form.topic.get_untracked()
+            && (writable == Some(true) || input.value() == filled.get_value())
+        {
+            input.set_value(offered);
+            filled.set_value(offered.to_owned());
+        }
+        match writable {
+            Some(false) => say(
                 note,
                 &[
                     name,
                     " is only read here. Publish to a topic of your own: a new name makes one.",
                 ],
             ),
+            _ => say(note, &[]),
         }
         if form.key.get_untracked().is_some_and(|key| key.value().is_empty()) {
             form.fresh_key();
