@@ -118,8 +118,8 @@ pub fn topics_view(ui: Ui) -> AnyView {
             <div class="column">
                 {feed::feed(shared)}
                 {event::event(shared)}
+                {publish::publish(shared)}
             </div>
-            {publish::publish(shared)}
             {readers::readers(ui)}
         </main>
     }

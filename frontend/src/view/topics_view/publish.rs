@@ -142,31 +142,30 @@ pub(super) fn publish(shared: Shared) -> AnyView {
         <section class="panel publish" aria-label="Publish">
             <div class="head"><h2>"Publish"</h2><span class="dim">"POST /topics/…/events"</span></div>
             <p class="dim" hidden=if_empty(note)>{live(note)}</p>
-            <form class="form" on:submit=send>
-                <label for="p-topic">"topic"</label>
-                <input id="p-topic" node_ref=form.topic autocomplete="off" spellcheck="false" required/>
-                <label for="p-data">"data, as JSON"</label>
-                <label class="check"><input type="checkbox" node_ref=form.batch/>"one event a line"</label>
-                <textarea id="p-data" class="mono" rows="4" spellcheck="false" required node_ref=form.data
-                    prop:value="{\"hello\": \"freshet\"}"></textarea>
-                <details>
-                    <summary>"type and keys"</summary>
-                    <div class="form">
-                        <label for="p-kind">"type"</label>
-                        <input id="p-kind" node_ref=form.kind placeholder="message" autocomplete="off"/>
-                        <label for="p-partition">"partition key"</label>
-                        <input id="p-partition" node_ref=form.partition_key autocomplete="off"/>
-                        <label for="p-key">"Idempotency-Key"</label>
-                        <input id="p-key" node_ref=form.key autocomplete="off" on:input=touched/>
-                    </div>
-                </details>
-                <span class="token" hidden=is(no_token_needed)>
-                    <label for="p-token">"admin token, kept for this tab"</label>
-                    <input id="p-token" type="password" node_ref=form.token autocomplete="off"/>
-                </span>
-                <span class="actions"><button class="go" type="submit" disabled=is(busy)>"Publish"</button></span>
+            <form class="parts" on:submit=send>
+                <div class="form">
+                    <label for="p-topic">"topic"</label>
+                    <input id="p-topic" node_ref=form.topic autocomplete="off" spellcheck="false" required/>
+                    <label for="p-kind">"type"</label>
+                    <input id="p-kind" node_ref=form.kind placeholder="message" autocomplete="off"/>
+                    <label for="p-partition">"partition key"</label>
+                    <input id="p-partition" node_ref=form.partition_key autocomplete="off"/>
+                    <label for="p-key">"Idempotency-Key"</label>
+                    <input id="p-key" node_ref=form.key autocomplete="off" on:input=touched/>
+                    <label for="p-token" hidden=is(no_token_needed)>"admin token, for this tab"</label>
+                    <input id="p-token" type="password" node_ref=form.token autocomplete="off" hidden=is(no_token_needed)/>
+                </div>
+                <div class="form">
+                    <label for="p-data">"data, as JSON"</label>
+                    <label class="check"><input type="checkbox" node_ref=form.batch/>"one event a line"</label>
+                    <textarea id="p-data" class="mono" rows="3" spellcheck="false" required node_ref=form.data
+                        prop:value="{\"hello\": \"freshet\"}"></textarea>
+                    <span class="actions">
+                        <button class="go" type="submit" disabled=is(busy)>"Publish"</button>
+                        <span class=class(look) role="status">{live(answer)}</span>
+                    </span>
+                </div>
             </form>
-            <p class=class(look) role="status">{live(answer)}</p>
         </section>
     }
     .into_any()
