@@ -196,7 +196,7 @@ async fn tab_comes_to_each_control_of_the_topics_view_once() {
     // Nothing comes and goes while it is walked through.
     page.browser.click(".feed button.pause").await;
     page.until("the pause", "it.feed.pause === 'wanted'").await;
-    for (width, height) in [(1440, 900), (390, 844)] {
+    for (width, height) in [(1440, 900), (1100, 800)] {
         page.browser.resize(width, height).await;
         walk(&mut page, &format!("the Topics view, {width} px")).await;
     }

@@ -373,3 +373,34 @@ async fn what_is_shown_is_exported_as_it_came() {
     assert_eq!(offsets, [1, 3, 5]);
     assert!(page.errors().await.is_empty());
 }
+
+#[tokio::test]
+async fn while_another_view_is_shown_compare_measures_on_and_draws_nothing() {
+    let mut page = Page::open("topics=host.cpu&interval=200").await;
+    page.browser
+        .run(
+            "window.__strokes = 0; const stroke = CanvasRenderingContext2D.prototype.stroke;
+             CanvasRenderingContext2D.prototype.stroke = function (...it) { window.__strokes += 1; return stroke.apply(this, it); };",
+        )
+        .await;
+    page.browser
+        .wait_for("the race to be drawn", MOVES, "window.__strokes > 20")
+        .await;
+    page.browser.click(".tabs a[href='#view=topics']").await;
+    page.until("the feed to be live", "it.feed.status.is === 'live'").await;
+    let hidden = "document.querySelector('#compare').hidden
+        && document.querySelector('.tabs [aria-current=page]').textContent === 'Topics'";
+    page.browser.wait_for("Compare to be hidden", MOVES, hidden).await;
+    let before = number(&page.report(5).await, "/poll/counters/events");
+    page.browser.run("window.__strokes = 0").await;
+    page.until(
+        "Compare to measure on",
+        &format!("it.poll.counters.events > {before} + 20"),
+    )
+    .await;
+    assert_eq!(page.browser.eval("window.__strokes").await, 0);
+    page.browser.click(".tabs a[href='#view=compare']").await;
+    page.browser
+        .wait_for("the race to be drawn again", MOVES, "window.__strokes > 20")
+        .await;
+}
