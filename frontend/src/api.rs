@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use freshet_wire::{Clock, Problem, SettingsVersion};
+use freshet_wire::{Clock, Position, Problem, Receipt, SettingsVersion};
 use gloo_net::http::{Request, RequestBuilder, Response};
 use gloo_timers::callback::Timeout;
 use serde::de::DeserializeOwned;
@@ -86,6 +86,55 @@ pub async fn events(from: &[String], reader: &str, etag: Option<&str>) -> Result
     })
 }
 
+/// One event of a topic, once more: the page's JSON, in which it is if it still is in the log.
+pub async fn event(topic: &str, partition: u32, offset: u64, reader: &str) -> Result<String, Failure> {
+    let from = [topic, "@", &Position::Offset { partition, offset }.to_string()].concat();
+    let from = String::from(js_sys::encode_uri_component(&from));
+    let url = [BASE, "/events?limit=1&reader=", reader, "&from=", &from].concat();
+    Ok(send(Request::get(&url), None).await?.text)
+}
+
+/// What is to be published, and what is said of it.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    pub topic: String,
+    /// JSON; of a batch one value a line.
+    pub data: String,
+    pub batch: bool,
+    /// Sent again with the same key it changes nothing.
+    pub idempotency_key: String,
+    /// These two may be empty.
+    pub kind: String,
+    pub partition_key: String,
+}
+
+/// `POST /topics/{topic}/events`; the token as for [`patch_settings`].
+pub async fn publish(publication: Publication, token: &str) -> Result<Vec<Receipt>, Failure> {
+    let topic = String::from(js_sys::encode_uri_component(&publication.topic));
+    let url = [BASE, "/topics/", &topic, "/events"].concat();
+    let kind = if publication.batch {
+        "application/x-ndjson"
+    } else {
+        "application/json"
+    };
+    let mut request = authorized(Request::post(&url), token)?.header("Content-Type", kind);
+    for (name, value) in [
+        ("Idempotency-Key", &publication.idempotency_key),
+        ("ce-type", &publication.kind),
+        ("ce-partitionkey", &publication.partition_key),
+    ] {
+        // Else the browser throws.
+        if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(Failure::new(&[name, " takes characters of ASCII alone here"].concat()));
+        }
+        if !value.is_empty() {
+            request = request.header(name, value);
+        }
+    }
+    let answer = send(request, Some(publication.data)).await?.text;
+    answer.lines().map(read).collect()
+}
+
 /// Where the stream is, as the WebSocket of this page reaches it.
 pub fn stream_url(reader: &str) -> Option<String> {
     // http: -> ws:, https: -> wss:
@@ -106,21 +155,26 @@ pub async fn clock() -> Result<Clock, Failure> {
 /// `PATCH /settings` with a JSON merge patch (RFC 7396); 412 if the settings do not have that version any more, 401 if it takes the
 /// admin token and `token` is not it (empty: none is sent).
 pub async fn patch_settings(merge_patch: String, version: u64, token: &str) -> Result<SettingsVersion, Failure> {
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::new("the admin token has a character that no token has"));
-    }
     let mut url = String::from(BASE);
     url.push_str("/settings");
     let mut etag = String::from("\"");
     etag.push_str(&version.to_string());
     etag.push('"');
-    let mut request = Request::patch(&url)
+    let request = authorized(Request::patch(&url), token)?
         .header("Content-Type", "application/merge-patch+json")
         .header("If-Match", &etag);
-    if !token.is_empty() {
-        request = request.header("Authorization", &["Bearer ", token].concat());
-    }
     read(&send(request, Some(merge_patch)).await?.text)
+}
+
+/// With the admin token, where there is one.
+fn authorized(request: RequestBuilder, token: &str) -> Result<RequestBuilder, Failure> {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Failure::new("the admin token has a character that no token has"));
+    }
+    Ok(match token.is_empty() {
+        true => request,
+        false => request.header("Authorization", &["Bearer ", token].concat()),
+    })
 }
 
 async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {

@@ -3,7 +3,8 @@
 use leptos::prelude::*;
 
 use crate::model::Handle;
-use crate::view::{Ui, compare, frame, header};
+use crate::route::View;
+use crate::view::{Ui, compare, frame, header, topics_view};
 
 pub fn app() -> impl IntoView {
     let ui = Ui::new(Handle::start());
@@ -12,8 +13,16 @@ pub fn app() -> impl IntoView {
     if let Some(boot) = document().get_element_by_id("boot") {
         boot.remove();
     }
+    // Made when it is wanted first, and kept from then on.
+    let topics = RwSignal::new(false);
+    Effect::new(move |_| {
+        if ui.route().with(|route| route.view == View::Topics) {
+            frame::put(topics, true);
+        }
+    });
     view! {
         {header::header(ui)}
         {compare::compare(ui)}
+        {move || topics.get().then(|| topics_view::topics_view(ui))}
     }
 }

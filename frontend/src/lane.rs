@@ -16,9 +16,10 @@ use crate::latency::{self, Arrival, History, Ring, Summary};
 pub use batch::Batch;
 pub use ingest::Receipt;
 pub use record::{Counters, GapMark, Newest, Request};
+pub(crate) use retry::{Backoff, Watchdog};
 pub use status::{LaneId, Status};
 pub use track::RangeHash;
-use track::Track;
+pub(crate) use track::{Step, Track};
 
 /// One lane's state.
 #[derive(Debug)]

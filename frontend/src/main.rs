@@ -6,10 +6,12 @@ mod api;
 mod app;
 mod choice;
 mod clock;
+mod feed;
 mod lane;
 mod latency;
 mod model;
 mod report;
+mod route;
 mod view;
 mod wait;
 

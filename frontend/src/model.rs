@@ -12,6 +12,7 @@ use web_sys::VisibilityState;
 
 use crate::choice::{Choice, clamp_interval_ms};
 use crate::clock::{Clock, Offset, Outcome, PageClock, Probe};
+use crate::feed::{self, Feed};
 use crate::lane::{self, Batch, Lane, LaneId, Receipt, Status};
 use crate::wait::{Wake, after};
 use crate::{api, report};
@@ -86,6 +87,9 @@ struct Inner {
     page_clock: PageClock,
     poll: Wake,
     stream: Wake,
+    /// Of its own, as it changes while the model is looked at.
+    feed: RefCell<Feed>,
+    feed_wake: Wake,
 }
 
 impl Handle {
@@ -120,14 +124,17 @@ impl Handle {
             page_clock,
             poll,
             stream,
+            feed: RefCell::new(Feed::new()),
+            feed_wake: Wake::default(),
         }));
         handle.watch_visibility();
         report::expose(handle.clone());
         // Boxed: the code that starts a task is made once, not for each.
-        let tasks: [Pin<Box<dyn Future<Output = ()>>>; 3] = [
+        let tasks: [Pin<Box<dyn Future<Output = ()>>>; 4] = [
             Box::pin(lane::poll::run(handle.clone())),
             Box::pin(lane::stream::run(handle.clone())),
             Box::pin(handle.clone().watch_clock()),
+            Box::pin(feed::run(handle.clone())),
         ];
         tasks.into_iter().for_each(spawn_local);
         handle
@@ -136,6 +143,45 @@ impl Handle {
     /// To be read and let go within one animation frame or event handler.
     pub fn model(&self) -> Ref<'_, Model> {
         self.0.model.borrow()
+    }
+
+    /// What the Topics view reads; as with [`Handle::model`].
+    pub fn feed(&self) -> Ref<'_, Feed> {
+        self.0.feed.borrow()
+    }
+
+    /// Changes what the feed reads, or whether it reads.
+    pub fn tell_feed(&self, change: impl FnOnce(&mut Feed)) {
+        self.update_feed(change);
+        self.0.feed_wake.call();
+    }
+
+    /// The same, but only if it is so: who asks on every frame wakes nobody for nothing.
+    pub fn tell_feed_if(&self, is_so: impl FnOnce(&Feed) -> bool, change: impl FnOnce(&mut Feed)) {
+        if is_so(&self.0.feed.borrow()) {
+            self.tell_feed(change);
+        }
+    }
+
+    /// Changes what of the feed is shown, if it is so.
+    pub fn update_feed_if(&self, is_so: impl FnOnce(&Feed) -> bool, change: impl FnOnce(&mut Feed)) {
+        if is_so(&self.0.feed.borrow()) {
+            self.update_feed(change);
+        }
+    }
+
+    /// Asks again at once for what was refused.
+    pub fn retry_feed(&self) {
+        let refused = |feed: &Feed| matches!(feed.status, Status::Refused { .. });
+        self.tell_feed_if(refused, Feed::ask_again);
+    }
+
+    pub(crate) fn update_feed(&self, change: impl FnOnce(&mut Feed)) {
+        change(&mut self.0.feed.borrow_mut());
+    }
+
+    pub(crate) fn feed_wake(&self) -> &Wake {
+        &self.0.feed_wake
     }
 
     /// Page time on the server's clock, in microseconds since the Unix epoch (the page's own before the first probe).

@@ -7,6 +7,7 @@ use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::closure::Closure;
 
+use crate::feed::{Feed, Pause};
 use crate::lane::{Counters, GapMark, Lane, LaneId, RangeHash, Status};
 use crate::latency::Summary;
 use crate::model::{Handle, Model};
@@ -15,12 +16,13 @@ use crate::model::{Handle, Model};
 pub(crate) fn expose(handle: Handle) {
     let report = Closure::<dyn Fn(Option<f64>) -> JsValue>::new(move |seconds: Option<f64>| {
         let now_us = handle.now_us();
-        of_model(&handle.model(), now_us, now_us - seconds.unwrap_or(5.0) * 1e6)
+        let since_us = now_us - seconds.unwrap_or(5.0) * 1e6;
+        of_model(&handle.model(), &handle.feed(), now_us, since_us)
     });
     let _ = Reflect::set(&js_sys::global(), &"__freshet".into(), &report.into_js_value());
 }
 
-fn of_model(model: &Model, now_us: f64, since_us: f64) -> JsValue {
+fn of_model(model: &Model, feed: &Feed, now_us: f64, since_us: f64) -> JsValue {
     let offset = model.offset();
     let clock = object(&[
         ("offset_us", or_null(offset.map(|it| it.offset_us))),
@@ -57,6 +59,36 @@ fn of_model(model: &Model, now_us: f64, since_us: f64) -> JsValue {
         ("hello", hello),
         ("poll", of_lane(&model.poll, since_us)),
         ("stream", of_lane(&model.stream, since_us)),
+        ("feed", of_feed(feed)),
+    ])
+}
+
+fn of_feed(feed: &Feed) -> JsValue {
+    let pause = feed.pause.map(|pause| match pause {
+        Pause::Wanted => "wanted",
+        Pause::Full => "full",
+    });
+    let counts = [
+        ("events", feed.counters.events),
+        ("duplicates", feed.counters.duplicates),
+        ("missed", feed.counters.missed),
+        ("unknown_gaps", feed.counters.unknown_gaps),
+        ("unexplained", feed.counters.unexplained),
+        ("rows", feed.rows.len() as u64),
+        ("bytes", feed.rows.bytes() as u64),
+        ("shown", feed.rows.shown() as u64),
+        ("let_go", feed.rows.let_go),
+        ("cut_bytes", feed.rows.cut_bytes),
+    ];
+    object(&[
+        ("topic", or_null(feed.topic.as_ref())),
+        ("status", of_status(&feed.status)),
+        ("pause", or_null(pause)),
+        ("held", feed.held.into()),
+        (
+            "counters",
+            object(&counts.map(|(name, count)| (name, (count as f64).into()))),
+        ),
     ])
 }
 
@@ -98,6 +130,9 @@ fn of_counters(counters: &Counters) -> JsValue {
         ("missed", counters.missed),
         ("unknown_gaps", counters.unknown_gaps),
         ("duplicates", counters.duplicates),
+        ("told_duplicates", counters.told_duplicates),
+        ("fenced", counters.fenced),
+        ("vacant", counters.vacant),
         ("superseded", counters.superseded),
         ("unexplained", counters.unexplained),
         ("hidden", counters.hidden),

@@ -14,15 +14,17 @@ pub mod panel;
 pub mod point;
 pub mod race;
 pub mod stages;
+pub mod tabs;
 pub mod theme;
-
 pub mod topics;
+pub mod topics_view;
 pub mod workload;
 
 use leptos::prelude::*;
 
 use crate::lane::LaneId;
 use crate::model::Handle;
+use crate::route::{Route, View};
 
 /// What every view needs: the way to the model, and the few choices that are the page's own.
 #[derive(Clone, Copy)]
@@ -30,6 +32,7 @@ pub struct Ui {
     handle: StoredValue<Handle, LocalStorage>,
     /// The lane that feeds the cards.
     feed: StoredValue<LaneId>,
+    route: RwSignal<Route>,
 }
 
 impl Ui {
@@ -37,6 +40,7 @@ impl Ui {
         Self {
             handle: StoredValue::new_local(handle),
             feed: StoredValue::new(LaneId::Stream),
+            route: RwSignal::new(Route::current()),
         }
     }
 
@@ -46,6 +50,22 @@ impl Ui {
 
     pub fn set_feed(&self, feed: LaneId) {
         self.feed.set_value(feed);
+    }
+
+    /// Where the reader is: follows the address.
+    pub fn route(&self) -> RwSignal<Route> {
+        self.route
+    }
+
+    /// The view that is shown, for whoever only wants to know it now.
+    pub fn view(&self) -> View {
+        self.route.with_untracked(|route| route.view)
+    }
+
+    /// Goes there, and puts it into the address.
+    pub fn go(&self, route: Route) {
+        route.enter();
+        frame::put(self.route, route);
     }
 
     pub fn handle(&self) -> Handle {

@@ -141,3 +141,22 @@ async fn nobody_is_shut_out_of_a_page_whose_back_end_is_gone() {
     page.shows("figures of").await;
     is_fit_for_all(&mut page, "disconnected").await;
 }
+
+#[tokio::test]
+async fn nobody_is_shut_out_of_the_topics_view() {
+    let mut page = Page::open("view=topics&topic=host.cpu&topics=host.cpu&interval=1000").await;
+    page.until("rows", "it.feed.counters.rows > 20").await;
+    page.browser.run("document.querySelector('.rows').focus()").await;
+    page.browser.press(&[freshet_tests::browser::key::DOWN]).await;
+    page.shows("delivery latency").await;
+    is_fit_for_all(&mut page, "an event opened").await;
+}
+
+#[tokio::test]
+async fn nobody_is_shut_out_of_a_feed_that_is_refused() {
+    let mut page = Page::start("view=topics&topic=nothing.here&topics=host.cpu&interval=1000").await;
+    page.shows("there is no topic").await;
+    page.browser.keys(".feed .fields", "x >").await;
+    page.shows("a value is missing").await;
+    is_fit_for_all(&mut page, "no such topic").await;
+}

@@ -15,7 +15,7 @@ const MARK: &str = "
         .filter(it => it.checkVisibility({visibilityProperty: true}) && !it.disabled
             && (it.tabIndex >= 0 || it.matches('a, button, input, select, textarea, summary')));
     // Of this the order is read: what belongs together is gone through before the next.
-    const PARTS = 'header, .late, .race, .over-time, .costs, .stages, .topics, .workload';
+    const PARTS = 'header, .late, .race, .over-time, .costs, .stages, .topics, .workload, .list, .feed, .event, .publish';
     const box = it => { const {left, top, right, bottom} = it.getBoundingClientRect();
         return {left: left + scrollX, top: top + scrollY, right: right + scrollX, bottom: bottom + scrollY}; };
     const channels = color => color.match(/[0-9.]+/g).map(Number);
@@ -183,6 +183,22 @@ async fn tab_comes_to_each_control_once_while_tables_and_a_notice_are_shown() {
     for (width, height) in [(1440, 900), (390, 844)] {
         page.browser.resize(width, height).await;
         walk(&mut page, &format!("tables and a notice, {width} px")).await;
+    }
+}
+
+#[tokio::test]
+async fn tab_comes_to_each_control_of_the_topics_view_once() {
+    let mut page = Page::open("view=topics&topic=host.cpu&topics=host.cpu&interval=500").await;
+    page.until("rows", "it.feed.counters.rows > 20").await;
+    page.browser.run("document.querySelector('.rows').focus()").await;
+    page.browser.press(&[key::DOWN]).await;
+    page.shows("delivery latency").await;
+    // Nothing comes and goes while it is walked through.
+    page.browser.click(".feed button.pause").await;
+    page.until("the pause", "it.feed.pause === 'wanted'").await;
+    for (width, height) in [(1440, 900), (1100, 800)] {
+        page.browser.resize(width, height).await;
+        walk(&mut page, &format!("the Topics view, {width} px")).await;
     }
 }
 

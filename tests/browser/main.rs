@@ -12,4 +12,5 @@ mod latency;
 mod motion;
 mod outage;
 mod page;
+mod topics;
 mod trunk;

@@ -277,4 +277,5 @@ pub mod key {
     pub const SPACE: char = ' ';
     pub const LEFT: char = '\u{e012}';
     pub const DOWN: char = '\u{e015}';
+    pub const END: char = '\u{e010}';
 }

@@ -98,8 +98,16 @@ impl Lane {
             return;
         };
         let count = track.told(gap);
-        if gap.reason == GapReason::Superseded {
-            self.counters.superseded += count.unwrap_or(0);
+        let passed_over = match gap.reason {
+            GapReason::Superseded => Some(&mut self.counters.superseded),
+            GapReason::Duplicate => Some(&mut self.counters.told_duplicates),
+            GapReason::Fenced => Some(&mut self.counters.fenced),
+            GapReason::Vacant => Some(&mut self.counters.vacant),
+            GapReason::Retention | GapReason::Epoch | GapReason::Lost => None,
+        };
+        // Nothing that counts was lost.
+        if let Some(counter) = passed_over {
+            *counter += count.unwrap_or(0);
             return;
         }
         if count == Some(0) || track.race.is_none() {
@@ -253,6 +261,19 @@ mod tests {
         let gap = r#"{"topic":"a","partition":0,"from_offset":6,"count":null,"reason":"epoch"}"#;
         ingest(&mut lane, &page(&[event("a", 2, 0, 0)], &[], gap), 3.0);
         assert_eq!((lane.counters.unknown_gaps, lane.counters.unexplained), (1, 0));
+    }
+
+    #[test]
+    fn what_the_server_dropped_for_good_reason_is_no_loss_and_leaves_no_hole() {
+        let mut lane = lane();
+        ingest(&mut lane, &page(&[event("a", 1, 1, 0)], &[], ""), 1.0);
+        let gaps = r#"{"topic":"a","partition":0,"from_offset":2,"count":3,"reason":"duplicate"},
+            {"topic":"a","partition":0,"from_offset":5,"count":2,"reason":"fenced"},
+            {"topic":"a","partition":0,"from_offset":7,"count":1,"reason":"vacant"}"#;
+        ingest(&mut lane, &page(&[event("a", 1, 8, 0)], &[], gaps), 2.0);
+        let counters = lane.counters;
+        assert_eq!((counters.told_duplicates, counters.fenced, counters.vacant), (3, 2, 1));
+        assert_eq!((counters.missed, counters.unexplained, lane.gaps.len()), (0, 0, 0));
     }
 
     #[test]

@@ -9,8 +9,6 @@ pub struct Counters {
     pub events: u64,
     /// The same of topics that only feed cards.
     pub card_events: u64,
-    /// The same of topics that only the feed of the Topics view follows.
-    pub feed_events: u64,
     /// Events that the server reported as lost to the reader ([`freshet_wire::GapReason::is_loss`]), where their number is known.
     pub missed: u64,
     /// Such gaps whose number of events is unknown.

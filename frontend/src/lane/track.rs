@@ -7,17 +7,17 @@ use crate::latency::Ring;
 
 /// A topic that a lane follows.
 #[derive(Debug)]
-pub(super) struct Track {
-    pub(super) name: String,
+pub(crate) struct Track {
+    pub(crate) name: String,
     /// Index into the lane's topics of the race; `None` for a topic that only feeds a card.
-    pub(super) race: Option<u16>,
+    pub(crate) race: Option<u16>,
     /// When the lane asked for it first, on the server's clock.
-    pub(super) asked_us: Option<f64>,
+    pub(crate) asked_us: Option<f64>,
     /// Where to go on after a loss.
-    pub(super) cursor: Option<Cursor>,
-    pub(super) newest: Option<Newest>,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) newest: Option<Newest>,
     /// Index of its last event in the batch that is just being taken in.
-    pub(super) fresh: Option<usize>,
+    pub(crate) fresh: Option<usize>,
     epoch: Option<Epoch>,
     /// A gap said that the next event may be of another log.
     epoch_told: bool,
@@ -37,7 +37,7 @@ struct Partition {
 
 /// What an event is, by its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// It is the one that had to come.
     Next,
     /// It was there before.
@@ -94,7 +94,7 @@ impl RangeHash {
 const MAX_TOLD: usize = 64;
 
 impl Track {
-    pub(super) fn new(name: String, race: Option<u16>) -> Self {
+    pub(crate) fn new(name: String, race: Option<u16>) -> Self {
         Self {
             name,
             race,
@@ -110,7 +110,7 @@ impl Track {
     }
 
     /// Begins anew, with the newest event.
-    pub(super) fn forget_position(&mut self) {
+    pub(crate) fn forget_position(&mut self) {
         self.asked_us = None;
         self.cursor = None;
         self.epoch_told = true;
@@ -122,7 +122,7 @@ impl Track {
 
     /// Takes a gap in; how many of its events had not been told as missing before (`None`: unknown). `Some(0)` is old news:
     /// after a reconnect a gap is told again until an event came behind it.
-    pub(super) fn told(&mut self, gap: &Gap) -> Option<u64> {
+    pub(crate) fn told(&mut self, gap: &Gap) -> Option<u64> {
         let Some(count) = gap.count else {
             // The log is another one, or nobody knows how much is missing: whatever comes next is right.
             if std::mem::replace(&mut self.epoch_told, true) {
@@ -144,7 +144,7 @@ impl Track {
     }
 
     /// Judges an event by its position, and moves on.
-    pub(super) fn advance(&mut self, epoch: Epoch, partition: u32, offset: u64) -> Step {
+    pub(crate) fn advance(&mut self, epoch: Epoch, partition: u32, offset: u64) -> Step {
         let mut step = Step::Next;
         if self.epoch != Some(epoch) {
             if self.epoch.is_some() && !self.epoch_told {
@@ -179,7 +179,7 @@ impl Track {
     }
 
     /// Adds the bytes of an event that was applied to the fingerprint of its range.
-    pub(super) fn hash(&mut self, epoch: Epoch, partition: u32, offset: u64, text: &str) {
+    pub(crate) fn hash(&mut self, epoch: Epoch, partition: u32, offset: u64, text: &str) {
         let fresh = RangeHash::new(epoch, partition, offset);
         let partition = self.partition(partition);
         let range = partition.range.get_or_insert(fresh);
@@ -197,7 +197,7 @@ impl Track {
     }
 
     /// The fingerprints, those of the open ranges last.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = &RangeHash> {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = &RangeHash> {
         self.ranges
             .iter()
             .chain(self.partitions.iter().filter_map(|partition| partition.range.as_ref()))

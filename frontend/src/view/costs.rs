@@ -29,7 +29,7 @@ const ROWS: [(&str, &str); 6] = [
     ),
     (
         "missed · duplicate",
-        "Events that were reported as gaps, whose number is not always known, and events that came twice and were dropped",
+        "Events that were reported as lost, whose number is not always known, and events that came twice, or that the engine holds twice, and were dropped",
     ),
     (
         "superseded",

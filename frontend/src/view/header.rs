@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::bind::{Class, Flag, Text, class, click, if_empty, live, pressed, say, text};
 use super::frame::{is_live, on_frame, put};
 use super::notice::{notice, silent_us};
-use super::{Ui, format, lane_name, theme};
+use super::{Ui, format, lane_name, tabs, theme};
 use crate::lane::{LaneId, Status};
 use crate::model::Model;
 
@@ -61,7 +61,7 @@ pub fn header(ui: Ui) -> AnyView {
                 </svg>
                 <h1>"freshet"</h1>
             </span>
-            <nav class="tabs" aria-label="Views"><span aria-current="page">"Compare"</span></nav>
+            {tabs::tabs(ui)}
             {notice()}
             <div class="facts">
                 <span hidden=if_empty(clock) title=live(clock_title)>"clock "<b>{live(clock)}</b></span>

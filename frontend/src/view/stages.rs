@@ -101,6 +101,10 @@ pub fn stages() -> AnyView {
 /// The three stages as one bar, each as wide as its share.
 fn bar(surface: &mut Surface, frame: &Frame<'_>, lane: usize, stages: Option<Stages>) {
     surface.fit();
+    // While another view is shown.
+    if surface.is_empty() {
+        return;
+    }
     surface.clear();
     let context = &surface.context;
     context.set_fill_style_str(&frame.palette.rule);

@@ -263,13 +263,13 @@ fn storage() -> Option<Storage> {
     window().session_storage().ok()?
 }
 
-fn kept_token() -> String {
+pub(super) fn kept_token() -> String {
     let kept = storage().and_then(|storage| storage.get_item(TOKEN).ok()?);
     kept.unwrap_or_default()
 }
 
 /// Best effort: a browser may refuse storage. An empty one is forgotten.
-fn keep_token(token: &str) {
+pub(super) fn keep_token(token: &str) {
     if let Some(storage) = storage() {
         let _ = if token.is_empty() {
             storage.remove_item(TOKEN)

@@ -136,6 +136,7 @@ impl Window {
             new.page.missed = old.missed;
             new.page.unknown_gaps = old.unknown_gaps;
             new.page.duplicates = old.duplicates;
+            new.page.told_duplicates = old.told_duplicates;
             new.page.superseded = old.superseded;
         }
         let longest_us = LONGEST_US.max(4e3 * f64::from(self.under.interval_ms));
@@ -169,7 +170,7 @@ impl Window {
             events: page(|counters| counters.events),
             missed: page(|counters| counters.missed),
             unknown_gaps: page(|counters| counters.unknown_gaps),
-            duplicates: page(|counters| counters.duplicates),
+            duplicates: page(|counters| counters.duplicates + counters.told_duplicates),
             superseded: page(|counters| counters.superseded),
             mean_us: (late > 0).then(|| (last.late.sum_us - first.late.sum_us) / late as f64),
             batches: last.late.batches.saturating_sub(first.late.batches),

@@ -1,0 +1,189 @@
+//! All topics, with what is kept of them and who reads.
+
+use freshet_wire::{EngineState, Retention, Topic, TopicKind, TopicScope};
+use leptos::ev;
+use leptos::prelude::*;
+
+use super::super::bind::{Flag, Text, if_empty, is, live, say};
+use super::super::frame::{Frame, is_live, on_frame, put};
+use super::super::{Ui, format, lane_name};
+use super::choose;
+use crate::route::View;
+
+/// Rows are made so many at a time: a list that grows is not made anew with each topic.
+const STEP: usize = 16;
+
+/// A topic; empty as long as there is none.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    name: Text,
+    rate: Text,
+    facts: Text,
+    kept: Text,
+    real: Flag,
+}
+
+pub fn list(ui: Ui) -> AnyView {
+    let rows = RwSignal::new((0..STEP).map(|_| Row::default()).collect::<Vec<_>>());
+    let (head, engine) = (Text::default(), Text::default());
+    let mut next_us = 0.0;
+    on_frame(move |frame| {
+        if ui.view() != View::Topics || frame.now_us < next_us && !frame.second {
+            return;
+        }
+        // The first time also while the page is paused.
+        next_us = if frame.deliveries.is_some() { f64::INFINITY } else { 0.0 };
+        put(head, heading(frame, ui));
+        let Some(deliveries) = frame.deliveries else { return };
+        let troubled = deliveries.pubsub.state != EngineState::Up;
+        say(engine, &[if troubled { &deliveries.pubsub.detail } else { "" }]);
+        if deliveries.topics.len() > rows.with_untracked(Vec::len) {
+            rows.update(|rows| rows.extend((0..STEP).map(|_| Row::default())));
+        }
+        let mut topics = deliveries.topics.iter();
+        rows.with_untracked(|rows| rows.iter().for_each(|row| row.fill(topics.next(), frame.now_us)));
+    });
+    view! {
+        <section class="panel list" aria-label="Topics">
+            <div class="head"><h2>"Topics"</h2><span class="dim">{live(head)}</span></div>
+            <p class="state lost" hidden=if_empty(engine)>{live(engine)}</p>
+            <ul>{move || rows.get().into_iter().map(|row| row.view(ui)).collect::<Vec<_>>()}</ul>
+        </section>
+    }
+    .into_any()
+}
+
+impl Row {
+    fn fill(&self, topic: Option<&Topic>, now_us: f64) {
+        let Some(topic) = topic else {
+            put(self.name, String::new());
+            return;
+        };
+        put(self.real, !topic.synthetic);
+        put(self.name, topic.name.clone());
+        let rate = format::rate(topic.events_per_s);
+        say(self.rate, &[&rate, " · ", &format::bytes(topic.bytes_per_s), "/s"]);
+        put(self.facts, facts(topic));
+        put(self.kept, kept(topic, now_us));
+    }
+
+    fn view(self, ui: Ui) -> AnyView {
+        let (name, route) = (self.name, ui.route());
+        let current = move || {
+            let chosen = route.with(|route| name.with(|name| route.topic.as_ref() == Some(name)));
+            chosen.then_some("true")
+        };
+        let go = move |event: ev::MouseEvent| {
+            if !(event.ctrl_key() || event.meta_key() || event.shift_key()) {
+                event.prevent_default();
+                choose(ui, name.get_untracked());
+            }
+        };
+        let href = move || name.with(|name| ["#view=topics&topic=", name].concat());
+        view! {
+            <li hidden=if_empty(name)><a href=href aria-current=current on:click=go>
+                <span class="row">
+                    <b>{live(name)}</b>
+                    <span class="label" hidden=is(self.real)>"synthetic"</span>
+                    <span class="end">{live(self.rate)}</span>
+                </span>
+                <span class="small">{live(self.facts)}</span>
+                <span class="small">{live(self.kept)}</span>
+            </a></li>
+        }
+        .into_any()
+    }
+}
+
+fn heading(frame: &Frame<'_>, ui: Ui) -> String {
+    let lane = frame.model.lane(ui.feed());
+    let (by, _) = lane_name(lane.id);
+    match (is_live(&lane.status), frame.deliveries, lane.last_heard_us) {
+        (false, Some(_), Some(heard_us)) => [
+            "figures of ",
+            &*format::ago(frame.now_us - heard_us),
+            " ago: ",
+            by,
+            " is down",
+        ]
+        .concat(),
+        (_, None, _) => ["waiting for ", by].concat(),
+        (_, Some(deliveries), _) => {
+            let rate: f64 = deliveries.topics.iter().map(|topic| topic.events_per_s).sum();
+            let count = format::count(deliveries.topics.len() as u64);
+            [&*count, " · ", &format::events_per_s(rate), " · by ", by].concat()
+        }
+    }
+}
+
+/// "log · shared · offsets 12,004–98,119 · 2 readers"
+fn facts(topic: &Topic) -> String {
+    let kind = match topic.kind {
+        TopicKind::Log => "log",
+        TopicKind::State => "state",
+    };
+    let scope = match topic.scope {
+        TopicScope::Shared => "shared",
+        TopicScope::Local => "local",
+    };
+    let first: u64 = topic.partitions.iter().map(|it| it.first_offset).min().unwrap_or(0);
+    let next: u64 = topic.partitions.iter().map(|it| it.next_offset).max().unwrap_or(0);
+    let offsets = match next > first {
+        true => ["offsets ", &*format::count(first), "\u{2013}", &format::count(next - 1)].concat(),
+        false => String::from("no event yet"),
+    };
+    let partitions = match topic.partitions.len() {
+        0 | 1 => String::new(),
+        many => [&*format::count(many as u64), " partitions · "].concat(),
+    };
+    let readers = format::count(topic.readers.into());
+    let unit = if topic.readers == 1 { " reader" } else { " readers" };
+    [kind, " · ", scope, " · ", &*partitions, &offsets, " · ", &readers, unit].concat()
+}
+
+/// "holds 1.2 MB since 3 h 12 min, keeps 7 d or 268 MB"
+fn kept(topic: &Topic, now_us: f64) -> String {
+    let Some(log) = topic.log else {
+        return [
+            "holds ",
+            &*format::bytes(topic.window.bytes as f64),
+            " in memory alone, at most ",
+            &format::bytes(topic.window.max_bytes as f64),
+        ]
+        .concat();
+    };
+    let mut out = String::from("holds ");
+    out.push_str(&format::bytes(log.bytes.unwrap_or(topic.window.bytes) as f64));
+    if let Some(first_us) = log.first_us {
+        out.push_str(" from the last ");
+        out.push_str(&format::ago(now_us - first_us as f64));
+    }
+    out.push_str(&keeps(&log.retention));
+    out
+}
+
+fn keeps(retention: &Retention) -> String {
+    let age = retention.max_age_s.map(|s| match s {
+        172_800.. => [&*format::count(s / 86_400), "\u{a0}d"].concat(),
+        _ => format::ago(s as f64 * 1e6),
+    });
+    let bytes = retention.max_bytes.map(|bytes| format::bytes(bytes as f64));
+    match (age, bytes) {
+        (Some(age), Some(bytes)) => [", keeps ", &*age, " or ", &bytes].concat(),
+        (Some(one), None) | (None, Some(one)) => [", keeps ", &*one].concat(),
+        (None, None) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_said_by_the_bounds_that_there_are() {
+        let said = |max_age_s, max_bytes| keeps(&Retention { max_age_s, max_bytes }).replace('\u{a0}', " ");
+        assert_eq!(said(Some(604_800), Some(268_435_456)), ", keeps 7 d or 268 MB");
+        assert_eq!(said(Some(3600), None), ", keeps 1 h 0 min");
+        assert_eq!(said(None, None), "");
+    }
+}
