@@ -15,7 +15,7 @@ const MARK: &str = "
         .filter(it => it.checkVisibility({visibilityProperty: true}) && !it.disabled
             && (it.tabIndex >= 0 || it.matches('a, button, input, select, textarea, summary')));
     // Of this the order is read: what belongs together is gone through before the next.
-    const PARTS = 'header, .late, .race, .over-time, .costs, .stages, .topics, .workload, .list, .feed, .event, .publish';
+    const PARTS = 'header, .late, .race, .over-time, .costs, .stages, .topics, .workload, .list, .feed, .event, .publish .form';
     const box = it => { const {left, top, right, bottom} = it.getBoundingClientRect();
         return {left: left + scrollX, top: top + scrollY, right: right + scrollX, bottom: bottom + scrollY}; };
     const channels = color => color.match(/[0-9.]+/g).map(Number);
@@ -44,7 +44,7 @@ const MARK: &str = "
             index: window.__stops.indexOf(it),
             html: it.outerHTML.slice(0, 90),
             box: box(it),
-            part: box(it.closest(PARTS)), part_name: it.closest(PARTS).className || 'header',
+            part: box(it.closest(PARTS)), part_name: [...document.querySelectorAll(PARTS)].indexOf(it.closest(PARTS)),
             outline: look.outlineStyle === 'none' ? 0 : parseFloat(look.outlineWidth),
             contrast: contrast(look.outlineColor, ground(it)),
             // Those that are more than a window high are seen as far as they fit.
