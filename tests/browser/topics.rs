@@ -319,7 +319,7 @@ async fn a_busy_topic_and_large_events_stay_within_bounds_and_what_is_let_go_is_
 
     let large = json!({"text": "x".repeat(1_000_000)}).to_string();
     for _ in 0..8 {
-        publish_lines(&page, "large", &vec![large.as_str(); 5].join("\n")).await;
+        publish_lines(&page, "large", &[large.as_str(); 5].join("\n")).await;
     }
     is_listed(&mut page, "large").await;
     go(&mut page, "view=topics&topic=large").await;
