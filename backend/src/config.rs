@@ -8,7 +8,8 @@ use std::time::Duration;
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use freshet_wire::Retention;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// Everything that `run` needs to know.
 #[derive(Debug, Clone)]
@@ -24,6 +25,7 @@ pub struct Config {
     /// Asked for by everything that changes something, where it is set.
     pub admin_token: Option<String>,
     pub pubsub: PubSub,
+    pub election: Election,
     pub limits: Limits,
 }
 
@@ -116,11 +118,48 @@ fn one() -> u32 {
     1
 }
 
+/// The engine that elects the leader, with its settings (`[election]` in the file).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "engine", rename_all = "kebab-case")]
+pub enum Election {
+    /// Raft, within this process.
+    Raft(RaftConfig),
+}
+
+impl Default for Election {
+    fn default() -> Self {
+        Self::Raft(RaftConfig::default())
+    }
+}
+
+/// The embedded Raft.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftConfig {
+    /// 1, 3 or 5; fixed when the data folder is made.
+    #[serde(deserialize_with = "raft_nodes")]
+    pub nodes: u32,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        Self { nodes: 3 }
+    }
+}
+
+fn raft_nodes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        nodes @ (1 | 3 | 5) => Ok(nodes),
+        other => Err(D::Error::custom(format!("a cluster has 1, 3 or 5 nodes, not {other}"))),
+    }
+}
+
 /// What stands in the file that `--config` names (TOML).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigFile {
     pub pubsub: PubSub,
+    pub election: Election,
 }
 
 impl ConfigFile {
@@ -271,6 +310,7 @@ mod tests {
             allow_hosts: Vec::new(),
             admin_token: None,
             pubsub: PubSub::default(),
+            election: Election::default(),
             limits: Limits::default(),
         }
     }
@@ -298,6 +338,8 @@ mod tests {
             ("[pubsub]\nengine = 'log'\nmax_bites = 1", "max_bites"),
             ("[pubsub]\nengine = 'rabbit'", "rabbit"),
             ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "many"),
+            ("[election]\nengine = 'raft'\nnodes = 2", "1, 3 or 5"),
+            ("[election]\nengine = 'paxos'", "paxos"),
             ("[pubsup]\n", "pubsup"),
             ("[pubsub", "line 1"),
         ] {

@@ -18,6 +18,7 @@ pub mod cli;
 pub mod config;
 mod connection;
 pub mod delivery;
+pub mod election;
 mod encode;
 pub mod error;
 pub mod node;

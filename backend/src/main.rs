@@ -62,7 +62,7 @@ struct Serve {
 type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("FRESHET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("FRESHET_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -106,6 +106,7 @@ async fn serve(arguments: Serve) -> Done {
         allow_hosts: arguments.allow_host,
         admin_token: arguments.admin_token.filter(|token| !token.is_empty()),
         pubsub: file.pubsub,
+        election: file.election,
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;

@@ -107,6 +107,8 @@ pub struct ClusterNode {
 #[serde(rename_all = "snake_case")]
 pub enum NodeRole {
     Leader,
+    /// It led, and its lease is over or was given up: it does not act, and may not have heard of another leader.
+    Lapsed,
     Follower,
     /// It asks the others for their votes.
     Candidate,
