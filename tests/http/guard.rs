@@ -155,6 +155,7 @@ async fn no_address_but_loopback_is_listened_on_without_a_token() {
         allow_hosts: Vec::new(),
         admin_token: None,
         pubsub: Default::default(),
+        election: Default::default(),
         limits: Limits::default(),
     };
     let running = spawn_blocking(|| run(listener, config, std::future::pending()));

@@ -48,6 +48,7 @@ impl Server {
             allow_hosts: Vec::new(),
             admin_token: None,
             pubsub: Default::default(),
+            election: Default::default(),
             limits: Limits::default(),
         };
         change(&mut config);

@@ -146,6 +146,7 @@ mod tests {
             allow_hosts: vec!["freshet.example".to_owned()],
             admin_token: None,
             pubsub: Default::default(),
+            election: crate::config::Election::default(),
             limits: Limits::default(),
         };
         let mut headers = HeaderMap::new();
