@@ -3,6 +3,7 @@
 mod admin;
 mod body;
 mod clock;
+pub(crate) mod cluster;
 mod etag;
 mod frames;
 mod guard;
@@ -29,6 +30,7 @@ pub use frames::Frames;
 pub use publish::BODIES_BYTES;
 
 use crate::config::Config;
+use crate::election::Election;
 use crate::readers::Readers;
 use crate::settings::Store;
 use crate::tail::Tail;
@@ -41,6 +43,7 @@ pub struct Service {
     pub node: String,
     pub host: String,
     pub tail: Tail,
+    pub election: Arc<dyn Election>,
     pub settings: Store,
     pub readers: Readers,
     pub frames: Frames,
@@ -61,12 +64,14 @@ pub fn router(service: Arc<Service>) -> Router {
     let changes = Router::new()
         .route("/settings", get(settings::read).patch(settings::patch))
         .route("/topics/{topic}/events", post(publish::events))
+        .route("/cluster/nodes/{id}/{action}", post(cluster::act))
         .layer(from_fn_with_state(Arc::clone(&service), admin::check));
     let api = Router::new()
         .route("/events", get(poll::events))
         .route("/stream", get(stream::upgrade))
         .route("/topics", get(topics::list))
         .route("/clock", get(clock::probe))
+        .route("/cluster", get(cluster::read))
         .route("/openapi.json", get(openapi::document))
         .merge(probes())
         .merge(changes);

@@ -4,11 +4,13 @@
 //!
 //! ```text
 //! source ──▶ tail ──▶ delivery/{poll,stream} ──▶ server ──▶ network
-//!              ▲           │
+//!   ▲          ▲           │
+//! election     │           │
 //! observe ─────┘           └─ readers, connection: what each reader was given, and what it cost
 //! settings reach every stage by a watch channel; config is fixed at the start
 //! ```
 //!
+//! - [`election`] says whether this process leads; only then it samples and publishes;
 //! - [`source`] samples this machine and generates the synthetic workload;
 //! - [`tail`] holds the recent events of every topic, each encoded once, bounded by bytes;
 //! - [`delivery`] has every route: both deliveries read the tail through the same [`tail::Reading`];
@@ -44,11 +46,11 @@ use tokio::time::timeout;
 
 use crate::config::{Config, ConfigError};
 use crate::delivery::{BODIES_BYTES, Frames, Service};
+use crate::election::ElectionError;
 use crate::node::{Node, NodeError};
 use crate::pubsub::PubSubError;
 use crate::readers::Readers;
 use crate::settings::Store;
-use crate::source::Sources;
 use crate::tail::Tail;
 use crate::time::now_us;
 
@@ -64,6 +66,8 @@ pub enum RunError {
     Node(#[from] NodeError),
     #[error("the pub/sub engine cannot start: {0}")]
     PubSub(#[from] PubSubError),
+    #[error("the election's engine cannot start: {0}")]
+    Election(#[from] ElectionError),
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -77,12 +81,15 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     let host: Arc<str> = Arc::from(System::host_name().unwrap_or_else(|_| "localhost".to_owned()));
     let (stop, stopping) = watch::channel(false);
 
+    // It elects in the background, while the rest starts.
+    let election = election::open(&config.election, &config.data)?;
     let engine = pubsub::open(&config.pubsub, &config.data, &node.id)?;
     let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
     let service = Arc::new(Service {
         node: node.id.clone(),
         host: host.to_string(),
         tail,
+        election,
         settings: Store::new(Settings::default(), now_us()),
         readers: Readers::new(config.limits.readers),
         frames: Frames::default(),
@@ -94,9 +101,9 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     let topics = tokio::spawn(open_topics(Arc::clone(&service), opened));
     // An engine in this process is there at once; one that is away must not keep the page waiting.
     let _ = timeout(OPENING, is_open).await;
-    let sources = Sources::start(&service.tail, &host, &service.settings.current().settings)?;
     let work = [
-        tokio::spawn(sources.follow(service.settings.watch(), stopping.clone())),
+        tokio::spawn(lead(Arc::clone(&service), host)),
+        tokio::spawn(observe::cluster(Arc::clone(&service))),
         tokio::spawn(observe::settings(Arc::clone(&service))),
         tokio::spawn(observe::deliveries(Arc::clone(&service))),
     ];
@@ -115,9 +122,16 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     for task in work {
         let _ = task.await;
     }
-    // The sources have stopped and nobody publishes any more.
+    // The sources have stopped and nobody publishes any more: another may lead.
+    service.election.close().await;
     service.tail.engine().close().await;
     Ok(())
+}
+
+/// Runs the sources whenever this process leads.
+async fn lead(service: Arc<Service>, host: Arc<str>) {
+    let (settings, stopping) = (service.settings.watch(), service.stopping.clone());
+    source::lead(&service.tail, &host, service.election.board(), settings, stopping).await;
 }
 
 /// Opens the topics that the sources fill, and those that the engine knows already. An engine that is away is tried again; its

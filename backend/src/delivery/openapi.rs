@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{clock, poll, probe, publish, settings, stream, topics};
+use super::{clock, cluster, poll, probe, publish, settings, stream, topics};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,8 @@ use super::{clock, poll, probe, publish, settings, stream, topics};
     ),
     paths(
         clock::probe,
+        cluster::act,
+        cluster::read,
         document,
         poll::events,
         probe::live,
