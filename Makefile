@@ -7,7 +7,7 @@ help:
 	@echo "make check    formatting, lints, licences"
 	@echo "make release  one binary that carries the page: target/release/freshet"
 	@echo "make bench    measurements"
-	@echo "make soak     five minutes under load in a browser; fails where a promise is broken"
+	@echo "make soak     elections by the thousand, and five minutes under load in a browser; fails where a promise is broken"
 	@echo "make clean    removes what was built here (tools stay in the cache)"
 
 run:
@@ -26,6 +26,7 @@ bench:
 	@scripts/bench.sh
 
 soak:
+	@scripts/soak.sh
 	@PART=soak scripts/bench.sh
 
 clean:

@@ -208,3 +208,69 @@ impl Drop for Sources {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use freshet_wire::Token;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::pubsub::memory::Memory;
+
+    fn record() -> Record {
+        Record {
+            produced_us: 0,
+            host: None,
+            token: None,
+            kind: "t".into(),
+            id: None,
+            key: None,
+            data: RawValue::from_string("1".to_owned()).unwrap(),
+        }
+    }
+
+    fn outlet(tail: &Tail, board: &Arc<Board>, token: u64, ttl: Duration) -> Outlet {
+        let token = Token {
+            scope: "raft:test".into(),
+            number: token,
+        };
+        let mandate = Mandate::new("a".into(), token, ttl, Duration::ZERO, Instant::now());
+        Outlet {
+            topic: workload::TOPIC,
+            engine: Arc::clone(tail.engine()),
+            lead: Lead {
+                mandate: Arc::new(mandate),
+                board: Arc::clone(board),
+            },
+            refused: 0,
+        }
+    }
+
+    /// A leader that was frozen for longer than its lease, and wakes up still believing.
+    #[tokio::test]
+    async fn an_older_leader_writes_nothing_after_a_newer_one_and_is_counted() {
+        let tail = Tail::new(Arc::new(Memory::default()), 1 << 20, 1 << 20);
+        for spec in topics(Retention::default()) {
+            tail.open(spec).await.unwrap();
+        }
+        let end = || tail.topic(workload::TOPIC).unwrap().end();
+        let board = Arc::new(Board::new("raft:test", "raft"));
+        let long = Duration::from_secs(3600);
+        let mut old = outlet(&tail, &board, 1, long);
+        old.append(vec![record()]);
+        let mut new = outlet(&tail, &board, 2, long);
+        new.append(vec![record()]);
+        assert_eq!((end(), board.stale().last_us), (2, None));
+        // Its clock says that the lease is not over: the log refuses it.
+        old.append(vec![record(), record()]);
+        let mut over = outlet(&tail, &board, 3, Duration::ZERO);
+        over.append(vec![record()]);
+        let stale = board.stale();
+        assert_eq!((end(), stale.refused, stale.held_back), (2, 2, 1));
+        assert!(stale.last_us.is_some());
+        new.append(vec![record()]);
+        assert_eq!(end(), 3);
+    }
+}

@@ -14,6 +14,7 @@ async fn topics_say_what_there_is_to_read() {
     let topics = server.topics().await.topics;
     let names: Vec<&str> = topics.iter().map(|topic| &*topic.name).collect();
     let expected = [
+        "cluster",
         "deliveries",
         "host.cpu",
         "host.disk",
@@ -25,7 +26,7 @@ async fn topics_say_what_there_is_to_read() {
     ];
     assert_eq!(names, expected);
     for topic in &topics {
-        let state = ["deliveries", "settings"].contains(&&*topic.name);
+        let state = ["cluster", "deliveries", "settings"].contains(&&*topic.name);
         let kinds = if state {
             (TopicKind::State, TopicScope::Local)
         } else {
@@ -129,8 +130,10 @@ async fn head_is_get_without_the_body() {
 }
 
 /// Every route below `/api/v1`, with its methods.
-const ROUTES: [(&str, &[&str]); 10] = [
+const ROUTES: [(&str, &[&str]); 12] = [
     ("/api/v1/clock", &["get"]),
+    ("/api/v1/cluster", &["get"]),
+    ("/api/v1/cluster/nodes/{id}/{action}", &["post"]),
     ("/api/v1/events", &["get"]),
     ("/api/v1/livez", &["get"]),
     ("/api/v1/metrics", &["get"]),
