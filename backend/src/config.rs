@@ -1,6 +1,7 @@
 //! Static configuration: what is fixed when the process starts. Imports no capability.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -124,6 +125,8 @@ fn one() -> u32 {
 pub enum Election {
     /// Raft, within this process.
     Raft(RaftConfig),
+    /// etcd: this process is one candidate among others.
+    Etcd(EtcdConfig),
 }
 
 impl Default for Election {
@@ -144,6 +147,96 @@ pub struct RaftConfig {
 impl Default for RaftConfig {
     fn default() -> Self {
         Self { nodes: 3 }
+    }
+}
+
+/// How an etcd cluster is reached, and where in it the election stands.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdConfig {
+    /// `http://HOST:PORT` or `https://HOST:PORT`, of as many members as are known.
+    pub endpoints: Vec<String>,
+    /// What the keys begin with: one service, one prefix.
+    #[serde(default = "etcd_prefix")]
+    pub prefix: String,
+    /// How long a leader that falls silent keeps the lead, in seconds. etcd itself grants no less than two or so.
+    #[serde(default = "etcd_ttl_s", deserialize_with = "positive")]
+    pub ttl_s: u64,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub password: Option<String>,
+    #[serde(default)]
+    pub tls: Option<EtcdTls>,
+}
+
+/// The password is nobody's business.
+impl fmt::Debug for EtcdConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdConfig")
+            .field("endpoints", &self.endpoints)
+            .field("prefix", &self.prefix)
+            .field("ttl_s", &self.ttl_s)
+            .field("user", &self.user)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdTls {
+    /// Whose signature makes a server the right one.
+    pub ca: PathBuf,
+    /// This client's certificate and its key, where the servers ask for them.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// The name in the servers' certificates, where it is not the one in the endpoints.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+impl EtcdConfig {
+    pub(crate) fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_s)
+    }
+
+    /// So much before the lease does, a mandate ends: the clocks of two machines drift less than that within a lease.
+    pub(crate) fn margin(&self) -> Duration {
+        self.ttl() / 10
+    }
+
+    /// How long one answer may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.ttl() / 3
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}/election/{name}", self.prefix)
+    }
+
+    /// What [`Self::key`] was made of.
+    pub(crate) fn name<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
+        let name = std::str::from_utf8(key).ok()?.strip_prefix(&*self.prefix)?;
+        name.strip_prefix("/election/")
+    }
+}
+
+fn etcd_prefix() -> String {
+    "freshet".to_owned()
+}
+
+fn etcd_ttl_s() -> u64 {
+    5
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("a lease lasts for a second at least")),
+        ttl_s => Ok(ttl_s),
     }
 }
 
@@ -340,6 +433,8 @@ mod tests {
             ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "many"),
             ("[election]\nengine = 'raft'\nnodes = 2", "1, 3 or 5"),
             ("[election]\nengine = 'paxos'", "paxos"),
+            ("[election]\nengine = 'etcd'", "endpoints"),
+            ("[election]\nengine = 'etcd'\nendpoints = []\nttl_s = 0", "a second"),
             ("[pubsup]\n", "pubsup"),
             ("[pubsub", "line 1"),
         ] {

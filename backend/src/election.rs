@@ -4,6 +4,10 @@
 //! a [`Mandate`] for as long as it leads.
 
 mod board;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod mandate;
 pub mod raft;
 pub mod timeline;
@@ -58,10 +62,18 @@ pub enum ElectionError {
     Closed,
 }
 
-/// The engine that the configuration names.
-pub fn open(config: &config::Election, data: &Path) -> Result<Arc<dyn Election>, ElectionError> {
+/// The engine that the configuration names, where this process is called `node`.
+pub fn open(config: &config::Election, data: &Path, node: &str) -> Result<Arc<dyn Election>, ElectionError> {
     match config {
         config::Election::Raft(config) => Ok(Arc::new(RaftElection::open(&data.join("election"), config)?)),
+        #[cfg(feature = "etcd")]
+        config::Election::Etcd(config) => Ok(Arc::new(etcd::EtcdElection::open(config, node)?)),
+        #[cfg(not(feature = "etcd"))]
+        config::Election::Etcd(_) => {
+            let _ = node;
+            let why = "this program was built without that engine; build it with --features engines";
+            Err(ElectionError::Unavailable(why.to_owned()))
+        }
     }
 }
 

@@ -82,7 +82,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     let (stop, stopping) = watch::channel(false);
 
     // It elects in the background, while the rest starts.
-    let election = election::open(&config.election, &config.data)?;
+    let election = election::open(&config.election, &config.data, &node.id)?;
     let engine = pubsub::open(&config.pubsub, &config.data, &node.id)?;
     let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
     let service = Arc::new(Service {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use freshet_wire::{Engine, EngineState, Failovers, Flapping, Span, StaleWrites};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::mandate::Mandate;
@@ -15,7 +15,7 @@ use crate::time::{now_us, steady};
 /// What an engine tells of the leadership.
 #[derive(Debug)]
 pub struct Board {
-    scope: Arc<str>,
+    scope: RwLock<Arc<str>>,
     made: Instant,
     mandate: watch::Sender<Option<Arc<Mandate>>>,
     timeline: Mutex<Timeline>,
@@ -44,7 +44,7 @@ impl Board {
         let made = steady();
         let wall_us = now_us();
         Self {
-            scope: scope.into(),
+            scope: RwLock::new(scope.into()),
             made,
             mandate: watch::Sender::new(None),
             timeline: Mutex::new(Timeline::new(Moment { wall_us, steady_us: 0 })),
@@ -61,8 +61,20 @@ impl Board {
         }
     }
 
-    pub fn scope(&self) -> &Arc<str> {
-        &self.scope
+    pub fn scope(&self) -> Arc<str> {
+        Arc::clone(&self.scope.read())
+    }
+
+    /// The engine has told which cluster it is.
+    #[cfg_attr(
+        not(feature = "etcd"),
+        expect(dead_code, reason = "the embedded engine knows from the start")
+    )]
+    pub(crate) fn set_scope(&self, scope: &str) {
+        let mut known = self.scope.write();
+        if **known != *scope {
+            *known = scope.into();
+        }
     }
 
     /// "You lead with this token", and `None`: "you lead no more". See [`Mandate::holds`], which has the last word.

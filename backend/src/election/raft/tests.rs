@@ -500,3 +500,29 @@ async fn whatever_fails_never_two_write_and_tokens_only_grow() {
     );
     assert!(writers.refused > 0 && writers.ever.len() > steps / 50);
 }
+
+mod contract {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use crate::config::RaftConfig;
+    use crate::election::contract::{Group, Harness};
+    use crate::election::raft::RaftElection;
+
+    struct Folder(TempDir);
+
+    impl Harness for Folder {
+        async fn open(&self) -> Group {
+            Group(vec![Arc::new(
+                RaftElection::open(self.0.path(), &RaftConfig::default()).unwrap(),
+            )])
+        }
+    }
+
+    async fn harness() -> Folder {
+        Folder(TempDir::new().unwrap())
+    }
+
+    crate::election_contract!(harness);
+}
