@@ -211,7 +211,7 @@ impl EtcdConfig {
 
     /// How long one answer may take.
     pub(crate) fn patience(&self) -> Duration {
-        self.ttl() / 3
+        self.ttl() / 2
     }
 
     pub(crate) fn key(&self, name: &str) -> String {

@@ -39,8 +39,11 @@ pub(super) struct Session<'a> {
     ttl: Duration,
     /// When the newest renewal that was confirmed was sent.
     renewed: Instant,
-    /// No campaign before this moment.
+    /// No campaign before this moment, or before somebody leads.
     hold_off: Option<Instant>,
+    /// The token that was given up: we do not lead with it, and the key is to be deleted.
+    resigned: u64,
+    is_given: bool,
     /// Who asked us to resign, from which token on, and when it was.
     resigning: Option<(oneshot::Sender<Result<(), ElectionError>>, Instant)>,
 }
@@ -83,6 +86,8 @@ impl<'a> Session<'a> {
             ttl: Duration::from_secs(u64::try_from(granted.ttl()).unwrap_or(0)),
             renewed: asked,
             hold_off: None,
+            resigned: 0,
+            is_given: false,
             resigning: None,
         };
         Ok(session)
@@ -129,7 +134,8 @@ impl<'a> Session<'a> {
 
     /// Reads what is there, and opens the streams from that revision on.
     async fn open(&mut self) -> Result<Streams, Failed> {
-        let (patience, lease_end) = (self.shared.config.patience(), self.lease_end());
+        // Each of the calls has a time of its own; all of them have what is left of the lease.
+        let lease_end = self.lease_end();
         let open = async {
             // Again after each break: the others may have taken us for gone.
             let node = self.shared.config.key(&format!("nodes/{}", self.shared.node));
@@ -163,8 +169,9 @@ impl<'a> Session<'a> {
                 sent,
             })
         };
-        let until = (steady() + patience).min(lease_end);
-        let opened = timeout_at(until.into(), open).await;
+        let opened = timeout_at(lease_end.into(), open).await;
+        // Whether the key was deleted is to be seen again.
+        self.is_given = false;
         let mut streams = opened.map_err(|_| slow("the streams"))??;
         if let Some(sent) = streams.sent.pop_front() {
             self.renewed(sent);
@@ -181,12 +188,21 @@ impl<'a> Session<'a> {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         every.tick().await;
         loop {
-            let leaderless = self.shared.view.lock().leader.is_none();
+            let leader = self.shared.view.lock().leader.clone();
+            let leaderless = leader.is_none();
+            if let Some(leader) = leader {
+                if leader.is_ours && leader.token <= self.resigned {
+                    self.give().await?;
+                } else if !leader.is_ours {
+                    self.hold_off = None;
+                }
+            }
             if leaderless && self.hold_off.is_none_or(|until| until <= steady()) {
                 self.hold_off = None;
                 self.campaign().await?;
             }
             let hold_off = self.hold_off.filter(|_| leaderless);
+            let overdue = streams.sent.front().map(|sent| *sent + self.shared.config.patience());
             tokio::select! {
                 _ = every.tick() => {
                     streams.sent.push_back(steady());
@@ -221,6 +237,7 @@ impl<'a> Session<'a> {
                     return Err(slow("a renewal"));
                 }
                 () = pause(hold_off) => {}
+                () = pause(overdue) => return Err(slow("a renewal")),
                 command = queue.recv() => match command {
                     None => return Ok(End::Closed(None)),
                     Some(Command::Close(answer)) => return Ok(End::Closed(Some(answer))),
@@ -255,8 +272,8 @@ impl<'a> Session<'a> {
             });
             self.see();
         } else {
-            // The watch tells who has it.
-            self.hold_off = Some(steady() + REOPEN);
+            // The watch tells who has it, and ends this; should it not, it is tried again.
+            self.hold_off = Some(steady() + HOLD_OFF);
         }
         Ok(())
     }
@@ -271,13 +288,24 @@ impl<'a> Session<'a> {
         self.shared.board.see(Seen::Leaderless);
         self.hold_off = Some(steady() + HOLD_OFF);
         self.resigning = Some((answer, steady() + HOLD_OFF));
+        self.resigned = mandate.token().number;
+        self.is_given = false;
+        self.give().await
+    }
+
+    /// Deletes the key with which we do not lead any more, unless that was done and only is to be heard of.
+    async fn give(&mut self) -> Result<(), Failed> {
+        if self.is_given {
+            return Ok(());
+        }
         let key = self.shared.config.key("leader");
-        let created = i64::try_from(mandate.token().number).unwrap_or(i64::MAX);
+        let created = i64::try_from(self.resigned).unwrap_or(i64::MAX);
         let give = Txn::new()
             .when([Compare::create_revision(&*key, CompareOp::Equal, created)])
             .and_then([TxnOp::delete(&*key, None)]);
         let given = timeout(self.shared.config.patience(), self.client.txn(give)).await;
         given.map_err(|_| slow("the key"))?.map_err(failed)?;
+        self.is_given = true;
         Ok(())
     }
 
@@ -348,7 +376,9 @@ impl<'a> Session<'a> {
         let board = &self.shared.board;
         let leader = self.shared.view.lock().leader.clone();
         let current = board.mandate().borrow().clone();
-        let is_ours = leader.as_ref().is_some_and(|leader| leader.is_ours) && self.hold_off.is_none();
+        let is_ours = leader
+            .as_ref()
+            .is_some_and(|leader| leader.is_ours && leader.token > self.resigned);
         match leader {
             Some(Leader { node, token, .. }) if is_ours => {
                 let is_same = |mandate: &Arc<Mandate>| mandate.token().number == token && mandate.holds(steady());
