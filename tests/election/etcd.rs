@@ -1,5 +1,7 @@
 //! etcd, against a real cluster of three members.
 
+mod processes;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

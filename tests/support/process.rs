@@ -70,6 +70,11 @@ impl Process {
         kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
+    /// Any signal, to the program itself.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
     /// Waits for its end, which is when nobody holds its outputs any more; all that it said is in `said` then.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);

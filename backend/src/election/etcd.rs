@@ -164,7 +164,7 @@ impl Shared {
     async fn run(self: Arc<Self>, options: ConnectOptions, mut queue: mpsc::UnboundedReceiver<Command>) {
         let mut wait = RETRY_MIN;
         loop {
-            let idle = match self.session(&options, &mut wait, &mut queue).await {
+            let idle = match Box::pin(self.session(&options, &mut wait, &mut queue)).await {
                 End::Closed(answer) => {
                     self.lose();
                     let _ = answer.map(|answer| answer.send(()));

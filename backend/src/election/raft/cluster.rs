@@ -213,21 +213,16 @@ impl Cluster {
         let mut best: Option<Arc<Mandate>> = None;
         for member in &self.members {
             let mut slot = member.slot.lock();
-            match &slot.mandate {
-                Some(mandate) if mandate.holds(now) => {
-                    if best
-                        .as_ref()
-                        .is_none_or(|best| best.token().number < mandate.token().number)
-                    {
-                        best = Some(Arc::clone(mandate));
-                    }
-                }
-                Some(mandate) => {
-                    // It may come back, as another one.
-                    mandate.revoke();
-                    slot.mandate = None;
-                }
-                None => {}
+            let Some(mandate) = slot.mandate.clone() else { continue };
+            if !mandate.holds(now) {
+                // It may come back, as another one.
+                mandate.revoke();
+                slot.mandate = None;
+            } else if best
+                .as_ref()
+                .is_none_or(|best| best.token().number < mandate.token().number)
+            {
+                best = Some(mandate);
             }
         }
         let seen = match &best {
@@ -370,10 +365,8 @@ impl Cluster {
         if let (Some((_, heir)), Some(raft)) = (heir.max(), raft) {
             let mut mandate = self.board.mandate();
             let _ = raft.trigger().transfer_leader(heir).await;
-            let is_next = |mandate: &Option<Arc<Mandate>>| {
-                let next = mandate.as_ref().is_some_and(|mandate| mandate.token().number > term);
-                next
-            };
+            let is_next =
+                |mandate: &Option<Arc<Mandate>>| mandate.as_ref().is_some_and(|mandate| mandate.token().number > term);
             if timeout(HANDOVER, mandate.wait_for(is_next)).await.is_ok() {
                 return Ok(());
             }
