@@ -199,6 +199,7 @@ pub struct EtcdTls {
     pub server_name: Option<String>,
 }
 
+#[cfg(feature = "etcd")]
 impl EtcdConfig {
     pub(crate) fn ttl(&self) -> Duration {
         Duration::from_secs(self.ttl_s)
