@@ -7,7 +7,7 @@ help:
 	@echo "make check    formatting, lints, licences"
 	@echo "make release  one binary that carries the page: target/release/freshet"
 	@echo "make bench    measurements"
-	@echo "make soak     50 kills under load, then five minutes in a browser; fails where a promise is broken"
+	@echo "make soak     kills, elections and a page under load, for long; fails where a promise is broken"
 	@echo "make clean    removes what was built here (tools stay in the cache)"
 
 run:

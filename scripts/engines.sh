@@ -2,6 +2,7 @@
 # The servers of the distributed engines, which their tests start.
 # find_redis: a Redis or Valkey server in FRESHET_REDIS; or in REDIS_PROBLEM why there is none.
 # find_kafka: Java, and the folder with Kafka's jars in FRESHET_KAFKA; or in KAFKA_PROBLEM why there is none.
+# find_etcd: etcd's server in FRESHET_ETCD; or in ETCD_PROBLEM why there is none.
 # shellcheck disable=SC2034 # read where this is sourced
 
 KAFKA_VERSION=4.2.1
@@ -41,5 +42,13 @@ find_redis() {
     fi
   done
   REDIS_PROBLEM="found no redis-server and no valkey-server"
+  return 1
+}
+
+find_etcd() {
+  ETCD_PROBLEM=
+  export FRESHET_ETCD=${FRESHET_ETCD:-$(command -v etcd || true)}
+  [ -n "$FRESHET_ETCD" ] && return 0
+  ETCD_PROBLEM="found no etcd on PATH, and FRESHET_ETCD names none"
   return 1
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
+#!/usr/bin/env bash
 # make soak: what takes too long for every test run, and fails where a promise is broken.
 #   KILLS=50     how often the program is killed while events are published to it
+#   FAILOVERS=300 FAULT_STEPS=10000 FRESHET_SEED=7   failovers in a row, and faults by chance, of the embedded election
 #   MINUTES=5    how long the page is held under load
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -13,4 +15,7 @@ export FRESHET_BIN=$FRESHET_ROOT/target/release/freshet FRESHET_KILLS=${KILLS:-5
 step "$FRESHET_KILLS kills" "each acknowledged event is there once, in its place, after kill -9 under load" \
   cargo test --release --locked -p freshet-tests --test program -- survives_a_kill || exit 1
 grep -h "over $FRESHET_KILLS kills" "$LOGS/$FRESHET_KILLS-kills.log"
+export FRESHET_FAILOVERS=${FAILOVERS:-300} FRESHET_FAULT_STEPS=${FAULT_STEPS:-10000}
+step "elections" "$FRESHET_FAILOVERS failovers in a row, $FRESHET_FAULT_STEPS faults by chance" \
+  cargo test --release --locked -p freshet --lib election::raft::tests -- --nocapture failovers_in_a_row whatever_fails || exit 1
 PART=soak exec scripts/bench.sh

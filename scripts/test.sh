@@ -119,10 +119,12 @@ main() {
   find_browser || browser_problem=$BROWSER_PROBLEM
   scripts/setup.sh kafka || true
   scripts/setup.sh redis || true
+  scripts/setup.sh etcd || true
   # shellcheck source=scripts/engines.sh
   . scripts/engines.sh
   find_kafka || true
   find_redis || true
+  find_etcd || true
 
   own_sources
   must "page" "the release binary carries it" scripts/page.sh build
@@ -150,6 +152,10 @@ main() {
         ;;
       limit)
         engine limit redis "$REDIS_PROBLEM"
+        continue
+        ;;
+      election)
+        engine election etcd "$ETCD_PROBLEM"
         continue
         ;;
     esac

@@ -1,6 +1,7 @@
 //! Static configuration: what is fixed when the process starts. Imports no capability.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub struct Config {
     pub admin_token: Option<String>,
     pub pubsub: PubSub,
     pub limit: LimitConfig,
+    pub election: Election,
     pub limits: Limits,
 }
 
@@ -57,9 +59,7 @@ impl PubSub {
 /// Not derived: an internally tagged enum buffers its members, and an error in one could not name it.
 impl<'de> Deserialize<'de> for PubSub {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let mut members = Dict::deserialize(from)?;
-        let engine = members.remove("engine");
-        let engine = engine.ok_or_else(|| D::Error::missing_field("engine"))?;
+        let (engine, members) = engine(from)?;
         match engine.as_str() {
             Some("log") => settings(members).map(Self::Log),
             Some("memory") => settings(members).map(|Nothing {}| Self::Memory),
@@ -69,6 +69,13 @@ impl<'de> Deserialize<'de> for PubSub {
             )),
         }
     }
+}
+
+/// The engine that is named, and its settings.
+fn engine<'de, D: Deserializer<'de>>(from: D) -> Result<(Value, Dict), D::Error> {
+    let mut members = Dict::deserialize(from)?;
+    let engine = members.remove("engine");
+    Ok((engine.ok_or_else(|| D::Error::missing_field("engine"))?, members))
 }
 
 /// An engine without settings.
@@ -235,12 +242,153 @@ impl Default for RedisConfig {
     }
 }
 
+/// The engine that elects the leader, with its settings (`[election]` in the file).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Election {
+    /// Raft, within this process.
+    Raft(RaftConfig),
+    /// etcd: this process is one candidate among others.
+    Etcd(EtcdConfig),
+}
+
+/// Not derived, as [`PubSub`] is not.
+impl<'de> Deserialize<'de> for Election {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (engine, members) = engine(from)?;
+        match engine.as_str() {
+            Some("raft") => settings(members).map(Self::Raft),
+            Some("etcd") => settings(members).map(Self::Etcd),
+            _ => Err(D::Error::custom("engine: one of \"raft\" and \"etcd\" is expected")),
+        }
+    }
+}
+
+impl Default for Election {
+    fn default() -> Self {
+        Self::Raft(RaftConfig::default())
+    }
+}
+
+/// The embedded Raft.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftConfig {
+    /// 1, 3 or 5; fixed when the data folder is made.
+    #[serde(deserialize_with = "raft_nodes")]
+    pub nodes: u32,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        Self { nodes: 3 }
+    }
+}
+
+/// How an etcd cluster is reached, and where in it the election stands.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdConfig {
+    /// `http://HOST:PORT` or `https://HOST:PORT`, of as many members as are known.
+    pub endpoints: Vec<String>,
+    /// What the keys begin with: one service, one prefix.
+    #[serde(default = "etcd_prefix")]
+    pub prefix: String,
+    /// How long a leader that falls silent keeps the lead, in seconds. etcd itself grants no less than two or so.
+    #[serde(default = "etcd_ttl_s", deserialize_with = "positive")]
+    pub ttl_s: u64,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub password: Option<String>,
+    #[serde(default)]
+    pub tls: Option<EtcdTls>,
+}
+
+/// The password is nobody's business.
+impl fmt::Debug for EtcdConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdConfig")
+            .field("endpoints", &self.endpoints)
+            .field("prefix", &self.prefix)
+            .field("ttl_s", &self.ttl_s)
+            .field("user", &self.user)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdTls {
+    /// Whose signature makes a server the right one.
+    pub ca: PathBuf,
+    /// This client's certificate and its key, where the servers ask for them.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// The name in the servers' certificates, where it is not the one in the endpoints.
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+#[cfg(feature = "etcd")]
+impl EtcdConfig {
+    pub(crate) fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_s)
+    }
+
+    /// So much before the lease does, a mandate ends: the clocks of two machines drift less than that within a lease.
+    pub(crate) fn margin(&self) -> Duration {
+        self.ttl() / 10
+    }
+
+    /// How long one answer may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.ttl() / 2
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{}/election/{name}", self.prefix)
+    }
+
+    /// What [`Self::key`] was made of.
+    pub(crate) fn name<'a>(&self, key: &'a [u8]) -> Option<&'a str> {
+        let name = std::str::from_utf8(key).ok()?.strip_prefix(&*self.prefix)?;
+        name.strip_prefix("/election/")
+    }
+}
+
+fn etcd_prefix() -> String {
+    "freshet".to_owned()
+}
+
+fn etcd_ttl_s() -> u64 {
+    5
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("a lease lasts for a second at least")),
+        ttl_s => Ok(ttl_s),
+    }
+}
+
+fn raft_nodes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        nodes @ (1 | 3 | 5) => Ok(nodes),
+        other => Err(D::Error::custom(format!("a cluster has 1, 3 or 5 nodes, not {other}"))),
+    }
+}
+
 /// What stands in the file that `--config` names (TOML).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConfigFile {
     pub pubsub: PubSub,
     pub limit: LimitConfig,
+    pub election: Election,
 }
 
 impl ConfigFile {
@@ -401,6 +549,7 @@ mod tests {
             admin_token: None,
             pubsub: PubSub::default(),
             limit: LimitConfig::default(),
+            election: Election::default(),
             limits: Limits::default(),
         }
     }
@@ -442,6 +591,16 @@ mod tests {
             ),
             ("[pubsub]\nmax_bytes = 1", "engine"),
             ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "pubsub: max_topics: "),
+            (
+                "[election]\nengine = 'raft'\nnodes = 2",
+                "election: nodes: a cluster has 1, 3 or 5 nodes",
+            ),
+            (
+                "[election]\nengine = 'paxos'",
+                "election: engine: one of \"raft\" and \"etcd\"",
+            ),
+            ("[election]\nengine = 'etcd'", "endpoints"),
+            ("[election]\nengine = 'etcd'\nendpoints = []\nttl_s = 0", "a second"),
             ("[pubsup]\n", "pubsup"),
             ("[pubsub", "line 1"),
         ] {

@@ -3,6 +3,7 @@
 mod admin;
 mod body;
 mod clock;
+pub(crate) mod cluster;
 mod etag;
 mod frames;
 mod guard;
@@ -30,6 +31,7 @@ pub use frames::Frames;
 pub use publish::BODIES_BYTES;
 
 use crate::config::Config;
+use crate::election::Election;
 use crate::limit::gate::Gate;
 use crate::readers::Readers;
 use crate::settings::Store;
@@ -43,6 +45,7 @@ pub struct Service {
     pub node: String,
     pub host: String,
     pub tail: Tail,
+    pub election: Arc<dyn Election>,
     pub settings: Store,
     pub gate: Arc<Gate>,
     pub readers: Readers,
@@ -64,6 +67,7 @@ pub fn router(service: Arc<Service>) -> Router {
     let changes = Router::new()
         .route("/settings", get(settings::read).patch(settings::patch))
         .route("/topics/{topic}/events", post(publish::events))
+        .route("/cluster/nodes/{id}/{action}", post(cluster::act))
         .layer(from_fn_with_state(Arc::clone(&service), admin::check));
     let api = Router::new()
         .route("/events", get(poll::events))
@@ -73,6 +77,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/limits/{client}", get(limits::stand))
         .route("/limits/try", post(limits::attempt))
         .route("/clock", get(clock::probe))
+        .route("/cluster", get(cluster::read))
         .route("/openapi.json", get(openapi::document))
         .merge(probes())
         .merge(changes);

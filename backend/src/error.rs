@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use freshet_wire::{PositionError, Problem};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
+use crate::election::ElectionError;
 use crate::pubsub::PubSubError;
 use crate::settings::SettingsError;
 use crate::tail::ReadError;
@@ -336,6 +337,30 @@ impl From<PubSubError> for Error {
             ),
             PubSubError::Full | PubSubError::Closed => Self::busy(detail),
             PubSubError::Unavailable(_) => Self::unavailable(detail),
+        }
+    }
+}
+
+impl From<ElectionError> for Error {
+    fn from(error: ElectionError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ElectionError::UnknownNode(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "urn:freshet:unknown-node",
+                "Unknown node",
+                detail,
+            )
+            .at("id"),
+            ElectionError::Refused(_) => Self::new(
+                StatusCode::CONFLICT,
+                "urn:freshet:node-cannot",
+                "The node cannot do that now",
+                detail,
+            )
+            .at("action"),
+            ElectionError::Unavailable(_) => Self::unavailable(detail),
+            ElectionError::Closed => Self::busy(detail),
         }
     }
 }

@@ -4,11 +4,13 @@
 //!
 //! ```text
 //! source ──▶ tail ──▶ delivery/{poll,stream} ──▶ server ──▶ network
-//!              ▲           │
+//!   ▲          ▲           │
+//! election     │           │
 //! observe ─────┘           └─ readers, connection: what each reader was given, and what it cost
 //! limit guards delivery; settings reach every stage by a watch channel; config is fixed at the start
 //! ```
 //!
+//! - [`election`] says whether this process leads; only then it samples and publishes;
 //! - [`source`] samples this machine and generates the synthetic workload;
 //! - [`tail`] holds the recent events of every topic, each encoded once, bounded by bytes;
 //! - [`delivery`] has every route: both deliveries read the tail through the same [`tail::Reading`];
@@ -19,6 +21,7 @@ pub mod cli;
 pub mod config;
 mod connection;
 pub mod delivery;
+pub mod election;
 mod encode;
 pub mod error;
 pub mod limit;
@@ -46,12 +49,12 @@ use tokio::time::timeout;
 
 use crate::config::{Config, ConfigError};
 use crate::delivery::{BODIES_BYTES, Frames, Service};
+use crate::election::ElectionError;
 use crate::limit::gate::Gate;
 use crate::node::{Node, NodeError};
 use crate::pubsub::PubSubError;
 use crate::readers::Readers;
 use crate::settings::Store;
-use crate::source::Sources;
 use crate::tail::Tail;
 use crate::time::now_us;
 
@@ -69,6 +72,8 @@ pub enum RunError {
     PubSub(#[from] PubSubError),
     #[error(transparent)]
     Limit(#[from] limit::OpenError),
+    #[error("the election's engine cannot start: {0}")]
+    Election(#[from] ElectionError),
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -82,6 +87,8 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     let host: Arc<str> = Arc::from(System::host_name().unwrap_or_else(|_| "localhost".to_owned()));
     let (stop, stopping) = watch::channel(false);
 
+    // It elects in the background, while the rest starts.
+    let election = election::open(&config.election, &config.data, &node.id)?;
     let engine = pubsub::open(&config.pubsub, &config.data, &node.id)?;
     let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
     let settings = Store::new(first_settings(&config), now_us());
@@ -91,6 +98,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
         node: node.id.clone(),
         host: host.to_string(),
         tail,
+        election,
         settings,
         gate: Arc::clone(&gate),
         readers: Readers::new(config.limits.readers),
@@ -103,9 +111,9 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     let topics = tokio::spawn(open_topics(Arc::clone(&service), opened));
     // An engine in this process is there at once; one that is away must not keep the page waiting.
     let _ = timeout(OPENING, is_open).await;
-    let sources = Sources::start(&service.tail, &host, &service.settings.current().settings)?;
     let work = [
-        tokio::spawn(sources.follow(service.settings.watch(), stopping.clone())),
+        tokio::spawn(lead(Arc::clone(&service), host)),
+        tokio::spawn(observe::cluster(Arc::clone(&service))),
         tokio::spawn(observe::settings(Arc::clone(&service))),
         tokio::spawn(observe::deliveries(Arc::clone(&service))),
         tokio::spawn(observe::limits(Arc::clone(&service))),
@@ -129,7 +137,8 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
     for task in work {
         let _ = task.await;
     }
-    // The sources have stopped and nobody publishes any more.
+    // The sources have stopped and nobody publishes any more: another may lead.
+    service.election.close().await;
     service.tail.engine().close().await;
     Ok(())
 }
@@ -139,6 +148,12 @@ fn first_settings(config: &Config) -> Settings {
     let mut settings = Settings::default();
     settings.limit.exempt = config.limit.exempt.iter().map(ToString::to_string).collect();
     settings
+}
+
+/// Runs the sources whenever this process leads.
+async fn lead(service: Arc<Service>, host: Arc<str>) {
+    let (settings, stopping) = (service.settings.watch(), service.stopping.clone());
+    source::lead(&service.tail, &host, service.election.board(), settings, stopping).await;
 }
 
 /// Opens the topics that the sources fill, and those that the engine knows already. An engine that is away is tried again; its

@@ -62,7 +62,7 @@ struct Serve {
 type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("FRESHET_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("FRESHET_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -107,6 +107,7 @@ async fn serve(arguments: Serve) -> Done {
         admin_token: arguments.admin_token.filter(|token| !token.is_empty()),
         pubsub: file.pubsub,
         limit: file.limit,
+        election: file.election,
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;

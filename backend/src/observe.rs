@@ -7,15 +7,18 @@ use freshet_wire::{Deliveries, SettingsVersion, TopicKind};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::delivery::Service;
+use crate::delivery::{Service, cluster};
 use crate::pubsub::Record;
 use crate::tail::Topic;
 use crate::time::{now_us, process_cpu_ns};
 
 /// How often the deliveries are looked at.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often the lease is looked at, and how soon after one another changes are told at most.
+const RENEWALS: Duration = Duration::from_millis(500);
+const CHANGES: Duration = Duration::from_millis(50);
 /// Readers that one value lists.
 const MOST_READERS: usize = 50;
 
@@ -29,6 +32,26 @@ pub(crate) async fn settings(service: Arc<Service>) {
         append(&topic, "settings", current.changed_us, &*current);
         tokio::select! {
             changed = settings.changed() => if changed.is_err() { return },
+            _ = stopping.wait_for(|&stopping| stopping) => return,
+        }
+    }
+}
+
+/// Keeps the topic `cluster` at what is known of the leadership: changes at once, renewals of the lease twice a second.
+pub(crate) async fn cluster(service: Arc<Service>) {
+    let topic = service.tail.local("cluster", TopicKind::State);
+    let mut changes = service.election.board().changes();
+    let mut stopping = service.stopping.clone();
+    loop {
+        changes.borrow_and_update();
+        let cluster = cluster::describe(&service);
+        append(&topic, "cluster", cluster.now_us, &cluster);
+        let next = async {
+            sleep(CHANGES).await;
+            let _ = timeout(RENEWALS - CHANGES, changes.changed()).await;
+        };
+        tokio::select! {
+            () = next => {}
             _ = stopping.wait_for(|&stopping| stopping) => return,
         }
     }

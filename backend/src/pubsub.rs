@@ -6,6 +6,7 @@
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod embedded;
+mod fence;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;

@@ -1,11 +1,16 @@
 //! The one reading of the wall clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Microseconds since the Unix epoch.
 pub fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The clock that is never set, and that tests can hold.
+pub(crate) fn steady() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// CPU time of the calling thread, in nanoseconds.

@@ -156,6 +156,7 @@ async fn no_address_but_loopback_is_listened_on_without_a_token() {
         admin_token: None,
         pubsub: Default::default(),
         limit: Default::default(),
+        election: Default::default(),
         limits: Limits::default(),
     };
     let running = spawn_blocking(|| run(listener, config, std::future::pending()));

@@ -14,6 +14,7 @@ async fn topics_say_what_there_is_to_read() {
     let topics = server.topics().await.topics;
     let names: Vec<&str> = topics.iter().map(|topic| &*topic.name).collect();
     let expected = [
+        "cluster",
         "deliveries",
         "host.cpu",
         "host.disk",
@@ -26,7 +27,7 @@ async fn topics_say_what_there_is_to_read() {
     ];
     assert_eq!(names, expected);
     for topic in &topics {
-        let state = ["deliveries", "limits", "settings"].contains(&&*topic.name);
+        let state = ["cluster", "deliveries", "limits", "settings"].contains(&&*topic.name);
         let kinds = if state {
             (TopicKind::State, TopicScope::Local)
         } else {
@@ -130,8 +131,10 @@ async fn head_is_get_without_the_body() {
 }
 
 /// Every route below `/api/v1`, with its methods.
-const ROUTES: [(&str, &[&str]); 13] = [
+const ROUTES: [(&str, &[&str]); 15] = [
     ("/api/v1/clock", &["get"]),
+    ("/api/v1/cluster", &["get"]),
+    ("/api/v1/cluster/nodes/{id}/{action}", &["post"]),
     ("/api/v1/events", &["get"]),
     ("/api/v1/limits", &["get"]),
     ("/api/v1/limits/try", &["post"]),

@@ -72,7 +72,12 @@ impl Process {
 
     /// SIGKILL to the program itself: it has no time for anything.
     pub fn kill(&self) {
-        kill_process(self.pid(), Signal::KILL).unwrap();
+        self.signal(Signal::KILL);
+    }
+
+    /// Any signal, to the program itself.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for its end, which is when nobody holds its outputs any more; all that it said is in `said` then.

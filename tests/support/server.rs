@@ -49,6 +49,7 @@ impl Server {
             admin_token: None,
             pubsub: Default::default(),
             limit: Default::default(),
+            election: Default::default(),
             limits: Limits::default(),
         };
         change(&mut config);

@@ -3,6 +3,7 @@
 //! The back end writes them, the page and the tests read them. Times are integer microseconds since the
 //! Unix epoch, in fields that end in `_us`. `GET /api/v1/openapi.json` lists the routes that carry them.
 
+mod cluster;
 mod cursor;
 mod delivery;
 mod event;
@@ -15,6 +16,10 @@ mod settings;
 mod stream;
 mod topic;
 
+pub use cluster::{
+    Cluster, ClusterNode, Failovers, FencingToken, Flapping, LeaderState, Leadership, Lease, NodeAction, NodeFault,
+    NodeRole, RaftNode, RaftView, Span, StaleWrites,
+};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use delivery::{Deliveries, LaneKind, Reader};
 pub use event::{Event, Token};

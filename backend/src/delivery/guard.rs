@@ -147,6 +147,7 @@ mod tests {
             admin_token: None,
             pubsub: Default::default(),
             limit: Default::default(),
+            election: crate::config::Election::default(),
             limits: Limits::default(),
         };
         let mut headers = HeaderMap::new();

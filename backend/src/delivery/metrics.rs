@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use freshet_wire::{EngineState, LaneKind, PolicyStatus, Topic};
+use freshet_wire::{EngineState, LaneKind, LeaderState, PolicyStatus, Topic};
 use http::header;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -18,7 +18,7 @@ use prometheus_client::registry::Registry;
 
 use super::Service;
 use crate::readers::Counters;
-use crate::time::{now_us, process_cpu_ns};
+use crate::time::{now_us, process_cpu_ns, steady};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -98,6 +98,37 @@ impl Collector for Reading {
         let help = "CPU time of the process: sources, tail and deliveries";
         let family = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
         ConstCounter::new(process_cpu_ns() as f64 / 1e9).encode(family)?;
+
+        let board = self.0.election.board();
+        let cluster = board.read(steady(), now_us);
+        let help = "whether somebody leads, as this process sees it; absent where that is unknown";
+        let state = cluster.seen.state();
+        if state != LeaderState::Unknown {
+            let family = encoder.encode_descriptor("has_leader", help, None, MetricType::Gauge)?;
+            ConstGauge::new(i64::from(state == LeaderState::Led)).encode(family)?;
+        }
+        let leads = board
+            .mandate()
+            .borrow()
+            .as_ref()
+            .is_some_and(|mandate| mandate.holds(steady()));
+        let family = encoder.encode_descriptor("is_leader", "whether this process leads", None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(leads)).encode(family)?;
+        let stale = board.stale();
+        let refused = "events of a leader that leads no more that the log refused";
+        let held_back = "events that a leader held back because its lease was over";
+        for (name, help, value) in [
+            (
+                "leader_changes_seen",
+                "changes of leader, the first leader among them",
+                cluster.leader_changes,
+            ),
+            ("stale_writes_refused", refused, stale.refused),
+            ("stale_writes_held_back", held_back, stale.held_back),
+        ] {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(family)?;
+        }
 
         let topics = self.0.tail.describe(now_us);
         let appended = |topic: &Topic| {

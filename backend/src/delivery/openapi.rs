@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{clock, limits, poll, probe, publish, settings, stream, topics};
+use super::{clock, cluster, limits, poll, probe, publish, settings, stream, topics};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,6 +13,8 @@ use super::{clock, limits, poll, probe, publish, settings, stream, topics};
     ),
     paths(
         clock::probe,
+        cluster::act,
+        cluster::read,
         document,
         limits::attempt,
         limits::read,

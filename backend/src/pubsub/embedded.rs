@@ -15,7 +15,6 @@
 //! - *Nothing that is not whole is served.* Each record has checksums of its own, and they are looked at by every read.
 
 mod common;
-mod fence;
 mod folder;
 mod health;
 mod keys;

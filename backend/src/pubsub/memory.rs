@@ -8,6 +8,7 @@ use freshet_wire::{Engine, EngineState, Epoch, Receipt, Retention};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::fence::Marks;
 use super::*;
 use crate::encode;
 use crate::time::now_us;
@@ -27,6 +28,7 @@ struct Kept {
     events: Vec<Stored>,
     /// How many offsets have no event before the next one, and why.
     hole: (u64, Option<GapReason>),
+    marks: Marks,
     sink: Arc<dyn Sink>,
 }
 
@@ -150,6 +152,7 @@ impl PubSub for Memory {
             next: 0,
             events: Vec::new(),
             hole: Default::default(),
+            marks: Marks::default(),
             sink,
         };
         self.topics.lock().insert(spec.name, kept);
@@ -157,9 +160,16 @@ impl PubSub for Memory {
     }
 
     fn publish(&self, topic: &str, publication: Publication) -> Answer<'static, Result<Vec<Receipt>, PubSubError>> {
-        let Some(epoch) = self.topics.lock().get(topic).map(|kept| kept.epoch) else {
-            let error = PubSubError::UnknownTopic(topic.to_owned());
-            return Box::pin(async { Err(error) });
+        let checked = match self.topics.lock().get_mut(topic) {
+            Some(kept) => kept.marks.after(&publication.records).map(|after| {
+                after.into_iter().for_each(|after| kept.marks = after);
+                kept.epoch
+            }),
+            None => Err(PubSubError::UnknownTopic(topic.to_owned())),
+        };
+        let epoch = match checked {
+            Ok(epoch) => epoch,
+            Err(error) => return Box::pin(async { Err(error) }),
         };
         let now_us = now_us();
         let receipts = publication.records.iter().map(|record| {

@@ -23,10 +23,10 @@ use freshet_wire::Epoch;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::fence::Marks;
 use super::medium::Medium;
 use super::record::Body;
 use super::walk::{STRIDE, Step, Walk};
+use crate::pubsub::fence::Marks;
 
 const MAGIC: &[u8; 8] = b"FreshLog";
 /// What comes before the JSON.

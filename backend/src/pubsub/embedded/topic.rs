@@ -16,7 +16,6 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
 use super::common::Common;
-use super::fence::Marks;
 use super::folder::{self, State};
 use super::health::Trouble;
 use super::keys::{Keys, Used};
@@ -24,6 +23,7 @@ use super::read::Hints;
 use super::record::{Frame, MOST_JSON, MOST_KEY, Place};
 use super::segment::{Entry, Header, Segment, file_name};
 use crate::encode;
+use crate::pubsub::fence::Marks;
 use crate::pubsub::{Ack, Kept, PubSubError, Publication, Record, Sink, Stored};
 
 /// A log that keeps everything, or much, has segments of this size.

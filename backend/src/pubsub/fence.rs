@@ -1,9 +1,9 @@
-//! Fencing: a leader that leads no more does not append.
+//! Fencing, for the engines in this process: a leader that leads no more does not append.
 
 use freshet_wire::Token;
 use serde::{Deserialize, Serialize};
 
-use crate::pubsub::{PubSubError, Record};
+use super::{PubSubError, Record};
 
 /// So many scopes are remembered, the newest ones. There is one a cluster and engine; more than two is rare.
 const MOST_SCOPES: usize = 8;

@@ -1,0 +1,116 @@
+//! Leader election: one node leads and runs the sources; the others know who does, and elect another when it is gone.
+//!
+//! The guarantees are those of [`Election`]. An engine puts what it knows up on its [`Board`]; the application reads it there, and is handed
+//! a [`Mandate`] for as long as it leads.
+
+mod board;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+#[cfg(feature = "etcd")]
+pub mod etcd;
+mod mandate;
+pub mod raft;
+pub mod timeline;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use freshet_wire::{Cluster, ClusterNode, FencingToken, Leadership, NodeAction, RaftView};
+
+pub use self::board::{Board, Reading};
+pub use self::mandate::Mandate;
+use self::raft::RaftElection;
+use self::timeline::Seen;
+use crate::config;
+use crate::pubsub::Answer;
+
+/// An engine that elects. It campaigns from its opening on, for as long as it is open.
+///
+/// - *One leads.* At no moment do two mandates hold ([`Mandate::holds`]): a mandate ends, by its own clock and a margin, before the others may
+///   elect anybody else.
+/// - *Tokens grow.* A later mandate has a greater token within the scope, also after a restart of everything. One that lost its lease and got
+///   it back, with nobody in between, may have the same.
+/// - *Known or unknown.* The board says who leads, that nobody does, or that it is unknown; never what was true some time ago.
+pub trait Election: fmt::Debug + Send + Sync {
+    /// Who leads, the mandate of this process, and how the engine fares.
+    fn board(&self) -> &Arc<Board>;
+
+    /// The nodes, and Raft's view where the engine is Raft. `now_us` is what the wall clock shows at `now`.
+    fn nodes(&self, now: Instant, now_us: i64) -> (Vec<ClusterNode>, Option<RaftView>);
+
+    /// Does something to a node of this process. Resigning ends the mandate at once; the answer comes when another leads, or when it is
+    /// clear that this takes a whole election.
+    fn act(&self, node: &str, action: NodeAction) -> Answer<'_, Result<(), ElectionError>>;
+
+    /// Resigns, where this process leads, and takes part no more.
+    fn close(&self) -> Answer<'_, ()>;
+}
+
+/// Why an engine did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ElectionError {
+    #[error("there is no node {0:?} in this process")]
+    UnknownNode(String),
+    /// The node is not in a state for that, or the engine cannot do it at all.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("the service is about to stop")]
+    Closed,
+}
+
+/// The engine that the configuration names, where this process is called `node`.
+pub fn open(config: &config::Election, data: &Path, node: &str) -> Result<Arc<dyn Election>, ElectionError> {
+    match config {
+        config::Election::Raft(config) => Ok(Arc::new(RaftElection::open(&data.join("election"), config)?)),
+        #[cfg(feature = "etcd")]
+        config::Election::Etcd(config) => Ok(Arc::new(etcd::EtcdElection::open(config, node)?)),
+        #[cfg(not(feature = "etcd"))]
+        config::Election::Etcd(_) => {
+            let _ = node;
+            let why = "this program was built without that engine; build it with --features engines";
+            Err(ElectionError::Unavailable(why.to_owned()))
+        }
+    }
+}
+
+/// What is told of the cluster by the process that is called `node`; `now_us` is what the wall clock shows at `now`.
+pub fn describe(election: &dyn Election, node: &str, now: Instant, now_us: i64) -> Cluster {
+    let board = election.board();
+    let reading = board.read(now, now_us);
+    let mandate = board.mandate().borrow().clone();
+    let leader = match &reading.seen {
+        Seen::Led { node, token } => Some(Leadership {
+            node: node.clone(),
+            token: FencingToken {
+                scope: board.scope().to_string(),
+                number: *token,
+            },
+            since_us: reading.since_us,
+            lease: mandate
+                .filter(|mandate| mandate.token().number == *token)
+                .map(|mandate| mandate.lease(now, now_us)),
+        }),
+        Seen::Leaderless | Seen::Unknown => None,
+    };
+    let (nodes, raft) = election.nodes(now, now_us);
+    Cluster {
+        now_us,
+        node: node.to_owned(),
+        election: board.engine(),
+        scope: board.scope().to_string(),
+        state: reading.seen.state(),
+        since_us: reading.since_us,
+        leader,
+        nodes,
+        timeline: reading.spans,
+        leader_changes: reading.leader_changes,
+        failovers: reading.failovers,
+        flapping: reading.flapping,
+        stale: board.stale(),
+        raft,
+    }
+}

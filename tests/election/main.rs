@@ -1,0 +1,5 @@
+//! Leader election against real servers. A module is named as its engine.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+
+#[cfg(feature = "etcd")]
+mod etcd;
