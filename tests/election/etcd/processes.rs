@@ -106,9 +106,9 @@ fn written(page: &Page) -> Vec<(i64, u64)> {
 async fn one_of_three_processes_leads_and_all_tell_the_same() {
     let nodes = Nodes::start().await;
     let (leader, token, _) = nodes.leader_after(0, &[0, 1, 2], Instant::now()).await;
-    for index in 0..3 {
+    for (index, name) in NAMES.into_iter().enumerate() {
         let cluster = nodes.cluster(index).await;
-        assert_eq!((cluster.state, &*cluster.node), (LeaderState::Led, NAMES[index]));
+        assert_eq!((cluster.state, &*cluster.node), (LeaderState::Led, name));
         let ids: Vec<_> = cluster.nodes.iter().map(|node| &*node.id).collect();
         assert_eq!(ids, NAMES);
         let known = cluster.leader.unwrap();
@@ -119,7 +119,7 @@ async fn one_of_three_processes_leads_and_all_tell_the_same() {
             .filter(|node| node.local)
             .map(|node| &*node.id)
             .collect();
-        assert_eq!(local, [NAMES[index]]);
+        assert_eq!(local, [name]);
     }
     within(PATIENCE, "the leader's samples", async {
         while nodes.samples(leader).await.events.is_empty() {
