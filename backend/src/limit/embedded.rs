@@ -367,6 +367,17 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_takes_no_more_memory_than_the_documents_say() {
+        // With its place in the map, which doubles when it is seven eighths full.
+        let of_map = (size_of::<Key>() + size_of::<u32>()).next_multiple_of(4) + 1;
+        assert!(
+            size_of::<Entry>() + of_map * 16 / 7 <= 100,
+            "{} {of_map}",
+            size_of::<Entry>()
+        );
+    }
+
+    #[test]
     fn entries_whose_quota_is_whole_make_room_for_others() {
         let limiter = Embedded::new(1000);
         let policy = policy(10, 10);
