@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use freshet_tests::browser::key;
+use freshet_tests::browser::{Browser, key};
 use freshet_tests::http::{request, send};
+use freshet_tests::program::Program;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -403,4 +404,28 @@ async fn while_another_view_is_shown_compare_measures_on_and_draws_nothing() {
     page.browser
         .wait_for("the race to be drawn again", MOVES, "window.__strokes > 20")
         .await;
+}
+
+#[tokio::test]
+async fn where_publishing_takes_the_admin_token_the_page_asks_for_it_once() {
+    const TOKEN: &str = "a-token-for-this-test";
+    let mut page = Page {
+        browser: Browser::start().await,
+        program: Program::start(&["--admin-token", TOKEN]).await,
+    };
+    let url = format!("http://{}/#view=topics&topic=host.cpu", page.program.address);
+    page.browser.open(&url).await;
+    page.is_live().await;
+    fill(&mut page, "#p-topic", "guarded").await;
+    page.browser.click(".publish button.go").await;
+    page.shows("Only with the admin token").await;
+    fill(&mut page, "#p-token", "another").await;
+    page.browser.click(".publish button.go").await;
+    page.shows("This is not the admin token").await;
+    fill(&mut page, "#p-token", TOKEN).await;
+    page.browser.click(".publish button.go").await;
+    page.shows("In the log at offset 0 of guarded").await;
+    page.browser.click(".publish button.go").await;
+    page.shows("In the log at offset 1 of guarded").await;
+    assert_eq!(page.end_of("guarded").await, 2);
 }
