@@ -239,11 +239,14 @@ async fn over_a_restart(page: &mut Page) -> (Value, Value) {
         "it.poll.status.is === 'reconnecting' && it.stream.status.is === 'reconnecting'",
     )
     .await;
-    let figures = page
-        .browser
-        .eval("document.querySelectorAll('.lane.stale').length")
+    let stale = "document.querySelectorAll('.lane.stale').length === 2";
+    page.browser
+        .wait_for(
+            "old figures not to be shown as live ones",
+            Duration::from_secs(5),
+            stale,
+        )
         .await;
-    assert_eq!(figures, 2, "old figures are not shown as live ones");
 
     page.program.start_again().await;
     page.is_live().await;
