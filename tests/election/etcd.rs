@@ -11,7 +11,7 @@ use freshet::election::contract::{Group, Harness};
 use freshet::election::etcd::EtcdElection;
 use freshet::election::{Election, describe};
 use freshet_tests::etcd::Etcd;
-use freshet_tests::{now_us, until};
+use freshet_tests::{SOON, now_us, until, within};
 use freshet_wire::{EngineState, LeaderState, NodeAction};
 
 /// The shortest lease that etcd grants.
@@ -144,8 +144,11 @@ async fn an_etcd_that_is_not_there_is_said_and_tried_again() {
     })
     .await;
     cluster.0.start_again(0).await;
-    until("a leader", async || {
-        state(&election) == (LeaderState::Led, EngineState::Up)
+    // It has to start, and is asked every three seconds at most.
+    within(SOON * 3, "a leader", async {
+        while state(&election) != (LeaderState::Led, EngineState::Up) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     })
     .await;
     election.close().await;
