@@ -370,6 +370,7 @@ async fn while_redis_is_away_each_process_admits_at_most_a_quota_of_its_own() {
 }
 
 /// The same script, called by Redis's own benchmark.
+#[ignore = "a measurement, for a quiet machine: cargo test … -- --ignored redis_s_own_benchmark"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checks_are_not_much_slower_than_redis_s_own_benchmark_of_the_script() {
     const CHECKS: u32 = 20_000;
