@@ -10,16 +10,18 @@ pub enum View {
     #[default]
     Compare,
     Topics,
+    Limits,
 }
 
 impl View {
-    pub const ALL: [Self; 2] = [Self::Compare, Self::Topics];
+    pub const ALL: [Self; 3] = [Self::Compare, Self::Topics, Self::Limits];
 
     /// In the address.
     pub fn name(self) -> &'static str {
         match self {
             Self::Compare => "compare",
             Self::Topics => "topics",
+            Self::Limits => "limits",
         }
     }
 
@@ -28,6 +30,7 @@ impl View {
         match self {
             Self::Compare => "Compare",
             Self::Topics => "Topics",
+            Self::Limits => "Limits",
         }
     }
 }

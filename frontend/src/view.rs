@@ -8,6 +8,7 @@ pub mod format;
 pub mod frame;
 pub mod header;
 pub mod lateness;
+pub mod limits_view;
 pub mod notice;
 pub mod over_time;
 pub mod panel;

@@ -6,8 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use freshet_wire::Deliveries;
+use freshet_wire::{Deliveries, LimitStatus};
 use leptos::prelude::*;
+use serde::de::DeserializeOwned;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 
@@ -15,6 +16,7 @@ use super::Ui;
 use super::chart::palette::Palette;
 use crate::lane::{LaneId, Status};
 use crate::model::Model;
+use crate::route::View;
 
 /// What a painter sees.
 pub struct Frame<'a> {
@@ -32,6 +34,8 @@ pub struct Frame<'a> {
     pub second: bool,
     /// The value of the state topic `deliveries`, as the lane that feeds the cards brought it.
     pub deliveries: Option<&'a Deliveries>,
+    /// The same of `limits`.
+    pub limits: Option<&'a LimitStatus>,
 }
 
 type Paint = Box<dyn FnMut(&Frame<'_>)>;
@@ -79,7 +83,7 @@ pub fn start(ui: Ui) {
         let quarter = due(&mut next_quarter, 250.0);
         let second = due(&mut next_second, 1000.0);
         if quarter {
-            cards.take(&model, ui.feed());
+            cards.take(&model, ui.feed(), ui.view() == View::Limits);
         }
         if !model.paused {
             let steps = calm.as_ref().is_some_and(|query| query.matches());
@@ -93,7 +97,8 @@ pub fn start(ui: Ui) {
             repaint,
             quarter: quarter && !model.paused,
             second: second && !model.paused,
-            deliveries: cards.deliveries.as_ref(),
+            deliveries: cards.deliveries.0.as_ref(),
+            limits: cards.limits.0.as_ref(),
         };
         PAINTERS.with_borrow_mut(|painters| painters.iter_mut().for_each(|(_, paint)| paint(&frame)));
     });
@@ -114,20 +119,38 @@ fn every_frame(mut paint: impl FnMut(f64) + 'static) {
     *slot.borrow_mut() = Some(closure);
 }
 
-/// The state topic `deliveries`, read once for all cards.
+/// State topics, each read once for all cards.
 #[derive(Default)]
 struct Cards {
-    deliveries: Option<Deliveries>,
-    read: Option<(LaneId, f64)>,
+    deliveries: Value<Deliveries>,
+    limits: Value<LimitStatus>,
+}
+
+/// A value, and of which lane and moment it is.
+struct Value<T>(Option<T>, Option<(LaneId, f64)>);
+
+impl<T> Default for Value<T> {
+    fn default() -> Self {
+        Self(None, None)
+    }
 }
 
 impl Cards {
-    fn take(&mut self, model: &Model, feed: LaneId) {
-        let newest = model.lane(feed).newest("deliveries");
+    fn take(&mut self, model: &Model, feed: LaneId, with_limits: bool) {
+        self.deliveries.take(model, feed, "deliveries");
+        if with_limits {
+            self.limits.take(model, feed, "limits");
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Value<T> {
+    fn take(&mut self, model: &Model, feed: LaneId, topic: &str) {
+        let newest = model.lane(feed).newest(topic);
         let key = newest.map(|newest| (feed, newest.received_us));
-        if key != self.read {
-            self.read = key;
-            self.deliveries = newest.and_then(|newest| serde_json::from_str(&newest.data).ok());
+        if key != self.1 {
+            self.1 = key;
+            self.0 = newest.and_then(|newest| serde_json::from_str(&newest.data).ok());
         }
     }
 }

@@ -117,6 +117,7 @@ impl Scene<'_> {
         );
         context.clip();
         self.polls(&self.lanes[0].lane.requests);
+        self.refused(&self.lanes[0].lane.limited);
         for lane in 0..2 {
             self.rail(lane);
         }
