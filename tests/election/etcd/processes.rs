@@ -57,6 +57,18 @@ impl Nodes {
         get(self.programs[index].address, "/api/v1/cluster").await.json()
     }
 
+    /// Waits until each of the processes lists all of them.
+    async fn all_listed(&self) {
+        for index in 0..NAMES.len() {
+            let listed = async {
+                while !self.cluster(index).await.nodes.iter().map(|node| &*node.id).eq(NAMES) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            within(PATIENCE, "all to be listed", listed).await;
+        }
+    }
+
     /// The next leader's index and token that those who run agree on, and how long after `since` the first of them knew.
     async fn leader_after(&self, token: u64, running: &[usize], since: Instant) -> (usize, u64, Duration) {
         let mut known = None;
@@ -105,12 +117,12 @@ fn written(page: &Page) -> Vec<(i64, u64)> {
 #[tokio::test]
 async fn one_of_three_processes_leads_and_all_tell_the_same() {
     let nodes = Nodes::start().await;
+    // Who stands is known to each a moment after who leads: the first leader may be alone.
+    nodes.all_listed().await;
     let (leader, token, _) = nodes.leader_after(0, &[0, 1, 2], Instant::now()).await;
     for (index, name) in NAMES.into_iter().enumerate() {
         let cluster = nodes.cluster(index).await;
         assert_eq!((cluster.state, &*cluster.node), (LeaderState::Led, name));
-        let ids: Vec<_> = cluster.nodes.iter().map(|node| &*node.id).collect();
-        assert_eq!(ids, NAMES);
         let known = cluster.leader.unwrap();
         assert_eq!(known.lease.is_some(), index == leader, "others do not know the lease");
         let local: Vec<_> = cluster
