@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use freshet_wire::{Clock, Position, Problem, Receipt, SettingsVersion};
+use freshet_wire::{Clock, Cluster, NodeAction, Position, Problem, Receipt, SettingsVersion};
 use gloo_net::http::{Request, RequestBuilder, Response};
 use gloo_timers::callback::Timeout;
 use serde::de::DeserializeOwned;
@@ -164,6 +164,13 @@ pub async fn patch_settings(merge_patch: String, version: u64, token: &str) -> R
         .header("Content-Type", "application/merge-patch+json")
         .header("If-Match", &etag);
     read(&send(request, Some(merge_patch)).await?.text)
+}
+
+/// `POST /cluster/nodes/{id}/{action}`: the cluster afterwards; the token as for [`patch_settings`].
+pub async fn act(node: &str, action: NodeAction, token: &str) -> Result<Cluster, Failure> {
+    let node = String::from(js_sys::encode_uri_component(node));
+    let url = [BASE, "/cluster/nodes/", &node, "/", action.name()].concat();
+    read(&send(authorized(Request::post(&url), token)?, None).await?.text)
 }
 
 /// With the admin token, where there is one.

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::model::Handle;
 use crate::route::View;
-use crate::view::{Ui, compare, frame, header, topics_view};
+use crate::view::{Ui, compare, frame, header, leader, leader_view, topics_view};
 
 pub fn app() -> impl IntoView {
     let ui = Ui::new(Handle::start());
@@ -14,15 +14,17 @@ pub fn app() -> impl IntoView {
         boot.remove();
     }
     // Made when it is wanted first, and kept from then on.
-    let topics = RwSignal::new(false);
-    Effect::new(move |_| {
-        if ui.route().with(|route| route.view == View::Topics) {
-            frame::put(topics, true);
-        }
+    let [topics, leaders] = [(); 2].map(|()| RwSignal::new(false));
+    Effect::new(move |_| match ui.route().with(|route| route.view) {
+        View::Compare => {}
+        View::Leader => frame::put(leaders, true),
+        View::Topics => frame::put(topics, true),
     });
     view! {
         {header::header(ui)}
         {compare::compare(ui)}
+        {move || leaders.get().then(|| leader_view::leader_view(ui))}
         {move || topics.get().then(|| topics_view::topics_view(ui))}
+        {leader::question(ui)}
     }
 }

@@ -18,7 +18,7 @@ use crate::wait::{Wake, after};
 use crate::{api, report};
 
 /// State topics that feed cards: both lanes always carry them; they never count in the race.
-pub const CARD_TOPICS: [&str; 2] = ["settings", "deliveries"];
+pub const CARD_TOPICS: [&str; 3] = ["settings", "deliveries", "cluster"];
 
 /// Between two clock probes.
 pub(crate) const PROBE_EVERY_US: f64 = 2_000_000.0;

@@ -9,16 +9,18 @@ use freshet_wire::MAX_TOPIC_BYTES;
 pub enum View {
     #[default]
     Compare,
+    Leader,
     Topics,
 }
 
 impl View {
-    pub const ALL: [Self; 2] = [Self::Compare, Self::Topics];
+    pub const ALL: [Self; 3] = [Self::Compare, Self::Leader, Self::Topics];
 
     /// In the address.
     pub fn name(self) -> &'static str {
         match self {
             Self::Compare => "compare",
+            Self::Leader => "leader",
             Self::Topics => "topics",
         }
     }
@@ -27,6 +29,7 @@ impl View {
     pub fn title(self) -> &'static str {
         match self {
             Self::Compare => "Compare",
+            Self::Leader => "Leader",
             Self::Topics => "Topics",
         }
     }

@@ -8,6 +8,8 @@ pub mod format;
 pub mod frame;
 pub mod header;
 pub mod lateness;
+pub mod leader;
+pub mod leader_view;
 pub mod notice;
 pub mod over_time;
 pub mod panel;
@@ -25,6 +27,7 @@ use leptos::prelude::*;
 use crate::lane::LaneId;
 use crate::model::Handle;
 use crate::route::{Route, View};
+use leader::Faults;
 
 /// What every view needs: the way to the model, and the few choices that are the page's own.
 #[derive(Clone, Copy)]
@@ -33,6 +36,7 @@ pub struct Ui {
     /// The lane that feeds the cards.
     feed: StoredValue<LaneId>,
     route: RwSignal<Route>,
+    faults: Faults,
 }
 
 impl Ui {
@@ -41,6 +45,7 @@ impl Ui {
             handle: StoredValue::new_local(handle),
             feed: StoredValue::new(LaneId::Stream),
             route: RwSignal::new(Route::current()),
+            faults: Faults::new(),
         }
     }
 
@@ -66,6 +71,11 @@ impl Ui {
     pub fn go(&self, route: Route) {
         route.enter();
         frame::put(self.route, route);
+    }
+
+    /// What can be done to nodes, and the question before it is.
+    pub fn faults(&self) -> Faults {
+        self.faults
     }
 
     pub fn handle(&self) -> Handle {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::page::Page;
+use crate::page::{MOVES, Page};
 
 const PAUSE: &str = "header .buttons button";
 const WIDE: [u32; 2] = [1440, 1000];
@@ -159,4 +159,28 @@ async fn nobody_is_shut_out_of_a_feed_that_is_refused() {
     page.browser.keys(".feed .fields", "x >").await;
     page.shows("a value is missing").await;
     is_fit_for_all(&mut page, "no such topic").await;
+}
+
+#[tokio::test]
+async fn nobody_is_shut_out_of_the_leader_view_nor_of_its_question_nor_while_nobody_leads() {
+    let mut page = Page::open("view=leader&topics=host.cpu&interval=1000").await;
+    page.shows("leads for").await;
+    is_fit_for_all(&mut page, "led").await;
+    page.browser.click(".timeline .tools button:first-child").await;
+    is_fit_for_all(&mut page, "timeline as a table").await;
+    for _ in 0..2 {
+        page.browser
+            .click(".members button[aria-label^='Stop']:not([hidden])")
+            .await;
+        page.browser
+            .wait_for("the question", MOVES, "document.querySelector('dialog').open")
+            .await;
+        is_fit_for_all(&mut page, "the question").await;
+        page.browser.click("dialog button.go").await;
+        page.browser
+            .wait_for("an answer", MOVES, "!document.querySelector('dialog').open")
+            .await;
+    }
+    page.shows("No leader").await;
+    is_fit_for_all(&mut page, "leaderless").await;
 }

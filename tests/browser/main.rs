@@ -9,6 +9,7 @@ mod controls;
 mod keyboard;
 mod lanes;
 mod latency;
+mod leader;
 mod motion;
 mod outage;
 mod page;

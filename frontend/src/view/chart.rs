@@ -1,6 +1,7 @@
 //! Charts: pure scales and columns, and what draws them on a canvas.
 
 pub mod columns;
+pub mod leaders;
 pub mod palette;
 pub mod race;
 pub mod scale;

@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 
 use super::tabs::hidden_unless;
-use super::{Ui, costs, lateness, over_time, race, stages, topics, workload};
+use super::{Ui, costs, lateness, leader, over_time, race, stages, topics, workload};
 use crate::route::View;
 
 pub fn compare(ui: Ui) -> AnyView {
@@ -16,8 +16,9 @@ pub fn compare(ui: Ui) -> AnyView {
             </section>
             {over_time::over_time()}
             {costs::costs()}
-            {stages::stages()}
+            {leader::leader(ui)}
             {topics::topics(ui)}
+            {stages::stages()}
             {workload::workload(ui)}
         </main>
     }

@@ -6,8 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use freshet_wire::Deliveries;
+use freshet_wire::{Cluster, Deliveries};
 use leptos::prelude::*;
+use serde::de::DeserializeOwned;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 
@@ -32,6 +33,10 @@ pub struct Frame<'a> {
     pub second: bool,
     /// The value of the state topic `deliveries`, as the lane that feeds the cards brought it.
     pub deliveries: Option<&'a Deliveries>,
+    /// The same of `cluster`.
+    pub cluster: Option<&'a Cluster>,
+    /// Less motion is wanted: nothing runs by itself.
+    pub calm: bool,
 }
 
 type Paint = Box<dyn FnMut(&Frame<'_>)>;
@@ -79,11 +84,13 @@ pub fn start(ui: Ui) {
         let quarter = due(&mut next_quarter, 250.0);
         let second = due(&mut next_second, 1000.0);
         if quarter {
-            cards.take(&model, ui.feed());
+            cards.deliveries.take(&model, ui.feed(), "deliveries");
         }
+        // A change of leader is seen at once.
+        cards.cluster.take(&model, ui.feed(), "cluster");
+        let calm = calm.as_ref().is_some_and(|query| query.matches());
         if !model.paused {
-            let steps = calm.as_ref().is_some_and(|query| query.matches());
-            shown_us = if steps { (now_us / 1e6).floor() * 1e6 } else { now_us };
+            shown_us = if calm { (now_us / 1e6).floor() * 1e6 } else { now_us };
         }
         let frame = Frame {
             model: &model,
@@ -93,7 +100,9 @@ pub fn start(ui: Ui) {
             repaint,
             quarter: quarter && !model.paused,
             second: second && !model.paused,
-            deliveries: cards.deliveries.as_ref(),
+            deliveries: cards.deliveries.0.as_ref(),
+            cluster: cards.cluster.0.as_ref(),
+            calm,
         };
         PAINTERS.with_borrow_mut(|painters| painters.iter_mut().for_each(|(_, paint)| paint(&frame)));
     });
@@ -114,20 +123,29 @@ fn every_frame(mut paint: impl FnMut(f64) + 'static) {
     *slot.borrow_mut() = Some(closure);
 }
 
-/// The state topic `deliveries`, read once for all cards.
+/// State topics, each read once for all cards.
 #[derive(Default)]
 struct Cards {
-    deliveries: Option<Deliveries>,
-    read: Option<(LaneId, f64)>,
+    deliveries: Value<Deliveries>,
+    cluster: Value<Cluster>,
 }
 
-impl Cards {
-    fn take(&mut self, model: &Model, feed: LaneId) {
-        let newest = model.lane(feed).newest("deliveries");
+/// A value, and of which lane and moment it is.
+struct Value<T>(Option<T>, Option<(LaneId, f64)>);
+
+impl<T> Default for Value<T> {
+    fn default() -> Self {
+        Self(None, None)
+    }
+}
+
+impl<T: DeserializeOwned> Value<T> {
+    fn take(&mut self, model: &Model, feed: LaneId, topic: &str) {
+        let newest = model.lane(feed).newest(topic);
         let key = newest.map(|newest| (feed, newest.received_us));
-        if key != self.read {
-            self.read = key;
-            self.deliveries = newest.and_then(|newest| serde_json::from_str(&newest.data).ok());
+        if key != self.1 {
+            self.1 = key;
+            self.0 = newest.and_then(|newest| serde_json::from_str(&newest.data).ok());
         }
     }
 }

@@ -12,6 +12,7 @@ use super::chart::surface::Surface;
 use super::chart::trend::{Breaks, LEFT, MOST_US, Trend, TrendLane, span_us};
 use super::format;
 use super::frame::{Frame, on_frame, put};
+use super::leader::words::elections;
 use super::panel::{Rows, picture, tools};
 use super::point::{self, Gesture, Line, Tip};
 use crate::lane::{Lane, LaneId, Status};
@@ -57,7 +58,12 @@ pub fn over_time() -> AnyView {
         trend.draw();
         match trend.pointed_us.zip(at) {
             Some((us, x)) => {
-                let age = [&*format::ago(trend.now_us - us), " ago"].concat();
+                let mut age = [&*format::ago(trend.now_us - us), " ago"].concat();
+                let within = |at_us: f64| (us..us + 1e6).contains(&at_us);
+                if let Some(election) = trend.elections.iter().find(|it| it.at_us.is_some_and(within)) {
+                    age.push_str(" · ");
+                    age.push_str(&election.words);
+                }
                 tip.show(age, lines(&trend, us), x, 40.0, surface.width);
             }
             None => tip.hide(),
@@ -99,6 +105,7 @@ pub fn over_time() -> AnyView {
                         <span class="poll">"polling"</span>
                         <span class="stream">"streaming"</span>
                         <span class="gap">"gap"</span>
+                        <span class="elected">"new leader"</span>
                     </span>
                     {tools("Delivery latency", as_table)}
                 </span>
@@ -189,6 +196,10 @@ fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64, watch: &Wa
         paused: model.paused,
         lanes,
         epochs_us,
+        elections: frame
+            .cluster
+            .map(|cluster| elections(cluster, now_us - MOST_US))
+            .unwrap_or_default(),
         pointed_us: None,
     }
 }

@@ -74,7 +74,7 @@ impl Empty {
 
 pub type Rows = RwSignal<Vec<Vec<String>>>;
 
-/// A picture, or its table for readers who cannot see it. Rows of cells; the first cell heads its row.
+/// A picture, or its table for readers who cannot see it.
 pub fn picture(
     layers: Vec<AnyView>,
     as_table: Flag,
@@ -82,6 +82,17 @@ pub fn picture(
     heads: &'static [&'static str],
     rows: Rows,
 ) -> AnyView {
+    let not_table = Flag::new(true);
+    Effect::new(move |_| not_table.set(!as_table.get()));
+    view! {
+        <div class="canvas" hidden=is(as_table)>{layers}</div>
+        {table(not_table, caption, heads, rows)}
+    }
+    .into_any()
+}
+
+/// A table of rows of cells; the first cell heads its row.
+pub fn table(hidden: Flag, caption: &'static str, heads: &'static [&'static str], rows: Rows) -> AnyView {
     let cells = |cells: Vec<String>| {
         let mut cells = cells.into_iter();
         let head = cells.next().unwrap_or_default();
@@ -92,11 +103,8 @@ pub fn picture(
         .iter()
         .map(|head| view! { <th scope="col">{*head}</th> })
         .collect();
-    let not_table = Flag::new(true);
-    Effect::new(move |_| not_table.set(!as_table.get()));
     view! {
-        <div class="canvas" hidden=is(as_table)>{layers}</div>
-        <div class="scroll" tabindex="0" role="region" aria-label=caption hidden=is(not_table)>
+        <div class="scroll" tabindex="0" role="region" aria-label=caption hidden=is(hidden)>
             <table>
                 <caption class="unseen">{caption}</caption>
                 <thead><tr>{heads}</tr></thead>

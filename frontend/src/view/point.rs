@@ -49,6 +49,11 @@ pub fn canvas(node: NodeRef<Canvas>, label: &'static str, tell: Rc<dyn Fn(Gestur
     .into_any()
 }
 
+/// A canvas whose picture is told in words elsewhere.
+pub fn picture(node: NodeRef<Canvas>) -> AnyView {
+    view! { <canvas node_ref=node aria-hidden="true"></canvas> }.into_any()
+}
+
 /// A line of the box: a label in a lane's colour or none, and a value.
 pub type Line = (&'static str, String, &'static str);
 

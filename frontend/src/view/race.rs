@@ -18,6 +18,7 @@ use super::chart::race::{LaneScene, Rails, Scene};
 use super::chart::scale::TimeScale;
 use super::chart::surface::Surface;
 use super::frame::{Frame, on_frame, put};
+use super::leader::words::elections;
 use super::panel::{Empty, Rows, picture, tools};
 use super::point::{self, Tip};
 use super::{Ui, format};
@@ -142,6 +143,7 @@ impl Painter {
             covered_us: self.feed.lanes[at].covered_us,
             expected_us: expected_us(lane, model),
         };
+        let elections = frame.cluster.map(|cluster| elections(cluster, scale.left_us()));
         Scene {
             surface,
             palette: frame.palette,
@@ -150,6 +152,7 @@ impl Painter {
             columns,
             began_us: self.feed.began_us,
             lanes: [scene(0, &model.poll), scene(1, &model.stream)],
+            elections: elections.as_deref().unwrap_or_default(),
             pointed: pointed.map(|hit| hit.pointed()),
             paused: model.paused,
         }

@@ -68,7 +68,7 @@ impl Shared {
 }
 
 /// How far this machine's time zone is ahead of UTC at that moment.
-fn ahead_us(us: i64) -> i64 {
+pub(super) fn ahead_us(us: i64) -> i64 {
     let date = js_sys::Date::new(&((us / 1000) as f64).into());
     -(date.get_timezone_offset() * 60e6) as i64
 }

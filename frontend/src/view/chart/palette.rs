@@ -17,6 +17,9 @@ pub struct Palette {
     pub lanes_ink: [String; 2],
     pub bands: [String; 2],
     pub lost: String,
+    pub lost_band: String,
+    /// Who leads.
+    pub well: String,
 }
 
 impl Palette {
@@ -40,6 +43,8 @@ impl Palette {
             lanes_ink: [colour("--poll-ink"), colour("--stream-ink")],
             bands: [colour("--poll-band"), colour("--stream-band")],
             lost: colour("--lost"),
+            lost_band: colour("--lost-band"),
+            well: colour("--well"),
         }
     }
 }

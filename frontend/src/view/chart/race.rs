@@ -11,6 +11,7 @@ use super::palette::Palette;
 use super::scale::{TimeScale, age_label, time_step_us};
 use super::surface::{FONT, FONT_BOLD, Surface};
 use crate::lane::{Lane, Status};
+use crate::view::leader::words::Election;
 
 /// Why a lane brought nothing for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub struct Scene<'a> {
     /// Since when this page watches.
     pub began_us: f64,
     pub lanes: [LaneScene<'a>; 2],
+    /// Changes of leader.
+    pub elections: &'a [Election],
     pub pointed: Option<Pointed>,
     /// The picture stands still: its right edge is not now.
     pub paused: bool,
@@ -116,6 +119,7 @@ impl Scene<'_> {
             rails.bottom + 2.0,
         );
         context.clip();
+        self.elected();
         self.polls(&self.lanes[0].lane.requests);
         for lane in 0..2 {
             self.rail(lane);
@@ -154,6 +158,29 @@ impl Scene<'_> {
             };
             surface.text(&label, x, rails.bottom + 16.0, align, &self.palette.faint);
             age += step;
+        }
+    }
+
+    /// Where nobody led, nothing was sampled: a band behind everything, and a dashed line where somebody began to.
+    fn elected(&self) {
+        let (surface, rails, palette) = (self.surface, self.rails, self.palette);
+        for election in self.elections {
+            if let Some((from, to)) = election.band(&self.scale) {
+                surface.context.set_fill_style_str(&palette.lost_band);
+                surface.context.fill_rect(from, 0.0, to - from, rails.bottom);
+            }
+            let x = self.scale.x(election.at_us.unwrap_or(self.scale.now_us));
+            let (words, y) = (&election.words, rails.bottom - 3.0);
+            if election.at_us.is_some() {
+                surface.context.set_stroke_style_str(&palette.dim);
+                surface.dash(2.0, 3.0);
+                let x = surface.crisp(x);
+                surface.line(x, 0.0, x, rails.bottom);
+                surface.dash(0.0, 0.0);
+            }
+            let room = rails.right - x > 6.3 * words.chars().count() as f64 + 8.0;
+            let (align, at) = if room { ("left", x + 5.0) } else { ("right", x - 5.0) };
+            surface.text(words, at, y, align, &palette.dim);
         }
     }
 

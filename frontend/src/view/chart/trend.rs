@@ -4,6 +4,7 @@ use super::palette::Palette;
 use super::scale::{LogScale, TimeScale, age_label, time_step_us};
 use super::surface::{FONT, Surface};
 use crate::latency::Bucket;
+use crate::view::leader::words::Election;
 
 /// Where the axis is, in pixels.
 pub const LEFT: f64 = 58.0;
@@ -86,6 +87,8 @@ pub struct Trend<'a> {
     pub lanes: [TrendLane; 2],
     /// When the log behind a topic became another one.
     pub epochs_us: Vec<f64>,
+    /// Changes of leader.
+    pub elections: Vec<Election>,
     /// The second that is pointed at.
     pub pointed_us: Option<f64>,
 }
@@ -109,6 +112,7 @@ impl Trend<'_> {
         // With nothing to show the axis still stands: from 0.1 ms to 1 s.
         let (low, high) = extent(self.lanes.iter().flat_map(|lane| &lane.buckets)).unwrap_or((1e2, 1e6));
         let scale = LogScale::around(low, high, 16.0, surface.height - 30.0);
+        self.leaderless(&time, &scale);
         self.axes(&time, &scale);
         for (lane, trend) in self.lanes.iter().enumerate() {
             for stretch in joined(&trend.buckets, &trend.breaks) {
@@ -175,7 +179,19 @@ impl Trend<'_> {
         context.stroke();
     }
 
-    /// Epoch changes as dashed lines, gaps as triangles on the axis, the second that is pointed at.
+    /// Nobody led: a band behind everything.
+    fn leaderless(&self, time: &TimeScale, scale: &LogScale) {
+        self.surface.context.set_fill_style_str(&self.palette.lost_band);
+        for election in &self.elections {
+            if let Some((from, to)) = election.band(time) {
+                self.surface
+                    .context
+                    .fill_rect(from, 16.0, to - from, scale.bottom - 16.0);
+            }
+        }
+    }
+
+    /// Epoch changes and new leaders as dashed lines, gaps as triangles on the axis, the second that is pointed at.
     fn marks(&self, time: &TimeScale, scale: &LogScale) {
         let (surface, palette) = (self.surface, self.palette);
         let context = &surface.context;
@@ -183,18 +199,24 @@ impl Trend<'_> {
         context.set_stroke_style_str(&palette.dim);
         context.set_line_width(1.0);
         surface.dash(2.0, 3.0);
-        let mut labelled = f64::NEG_INFINITY;
-        for us in self.epochs_us.iter().filter(seen) {
-            let x = surface.crisp(time.x(*us));
+        let epochs = self.epochs_us.iter().map(|us| (*us, "new log"));
+        let elected = |election: &'_ Election| Some((election.at_us?, election.words.clone()));
+        let elections: Vec<_> = self.elections.iter().filter_map(elected).collect();
+        let elections = elections.iter().map(|(us, words)| (*us, words.as_str()));
+        let mut marks: Vec<_> = epochs.chain(elections).filter(|(us, _)| seen(&us)).collect();
+        marks.sort_by(|a, b| a.0.total_cmp(&b.0));
+        // From the newest back, each as far as there is room.
+        let mut free = time.right + 60.0;
+        for (us, words) in marks.into_iter().rev() {
+            let x = surface.crisp(time.x(us));
             surface.line(x, 2.0, x, scale.bottom);
-            if x - labelled > 70.0 {
-                let (align, at) = if time.right - x < 70.0 {
-                    ("right", x - 5.0)
-                } else {
-                    ("left", x + 5.0)
-                };
-                surface.text("new log", at, 11.0, align, &palette.dim);
-                labelled = x;
+            let width = 6.3 * words.chars().count() as f64 + 5.0;
+            let before = x + width > time.right;
+            let (from, to) = if before { (x - width, x) } else { (x, x + width) };
+            if to <= free && from > time.left {
+                let (align, at) = if before { ("right", x - 5.0) } else { ("left", x + 5.0) };
+                surface.text(words, at, 11.0, align, &palette.dim);
+                free = from - 8.0;
             }
         }
         surface.dash(0.0, 0.0);

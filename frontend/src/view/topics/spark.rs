@@ -38,7 +38,7 @@ impl Spark {
 
     pub fn view(&self) -> AnyView {
         // What it shows is also there in words.
-        view! { <canvas node_ref=self.node aria-hidden="true"></canvas> }.into_any()
+        super::super::point::picture(self.node)
     }
 
     pub fn draw(&self, frame: &Frame<'_>) {
