@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use freshet_wire::{Clock, Cluster, NodeAction, Position, Problem, Receipt, SettingsVersion};
+use freshet_wire::{
+    ClientLimits, Clock, Cluster, LimitStatus, NodeAction, Position, Problem, Receipt, SettingsVersion,
+};
 use gloo_net::http::{Request, RequestBuilder, Response};
 use gloo_timers::callback::Timeout;
 use serde::de::DeserializeOwned;
@@ -200,8 +202,52 @@ struct Answer {
     etag: Option<String>,
 }
 
-/// Sends a request past the browser's cache and waits for the whole answer.
+/// `GET /limits`: spends a `read`.
+pub async fn limits() -> Result<LimitStatus, Failure> {
+    get("/limits").await
+}
+
+/// `GET /limits/me`: where this page's client stands; spends a `read`.
+pub async fn own_limits() -> Result<ClientLimits, Failure> {
+    get("/limits/me").await
+}
+
+/// An answer to a request that only tries the limits, and its headers as they came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tried {
+    pub status: u16,
+    pub policy: Option<String>,
+    pub left: Option<String>,
+    pub retry_after: Option<String>,
+}
+
+/// `POST /limits/try`: spends one request of the policies of `try`, or of `read`.
+pub async fn try_limits(policy: &str) -> Result<Tried, Failure> {
+    let url = [BASE, "/limits/try?policy=", policy].concat();
+    let (response, _) = exchange(Request::post(&url), None).await?;
+    let header = |name| response.headers().get(name);
+    Ok(Tried {
+        status: response.status(),
+        policy: header("ratelimit-policy"),
+        left: header("ratelimit"),
+        retry_after: header("retry-after"),
+    })
+}
+
 async fn send(request: RequestBuilder, body: Option<String>) -> Result<Answer, Failure> {
+    let (response, text) = exchange(request, body).await?;
+    if response.ok() || response.status() == 304 {
+        return Ok(Answer {
+            status: response.status(),
+            etag: response.headers().get("etag"),
+            text,
+        });
+    }
+    Err(refused(&response, &text))
+}
+
+/// Sends a request past the browser's cache and waits for the whole answer, whatever it says.
+async fn exchange(request: RequestBuilder, body: Option<String>) -> Result<(Response, String), Failure> {
     let abort = AbortController::new().ok();
     let request = request
         .cache(RequestCache::NoStore)
@@ -229,14 +275,7 @@ async fn send(request: RequestBuilder, body: Option<String>) -> Result<Answer, F
     };
     let response = request.send().await.map_err(lost)?;
     let text = response.text().await.map_err(lost)?;
-    if response.ok() || response.status() == 304 {
-        return Ok(Answer {
-            status: response.status(),
-            etag: response.headers().get("etag"),
-            text,
-        });
-    }
-    Err(refused(&response, &text))
+    Ok((response, text))
 }
 
 fn refused(response: &Response, text: &str) -> Failure {

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::model::Handle;
 use crate::route::View;
-use crate::view::{Ui, compare, frame, header, leader, leader_view, topics_view};
+use crate::view::{Ui, compare, frame, header, leader, leader_view, limits_view, topics_view};
 
 pub fn app() -> impl IntoView {
     let ui = Ui::new(Handle::start());
@@ -14,17 +14,19 @@ pub fn app() -> impl IntoView {
         boot.remove();
     }
     // Made when it is wanted first, and kept from then on.
-    let [topics, leaders] = [(); 2].map(|()| RwSignal::new(false));
+    let [topics, leaders, limits] = [(); 3].map(|()| RwSignal::new(false));
     Effect::new(move |_| match ui.route().with(|route| route.view) {
         View::Compare => {}
         View::Leader => frame::put(leaders, true),
         View::Topics => frame::put(topics, true),
+        View::Limits => frame::put(limits, true),
     });
     view! {
         {header::header(ui)}
         {compare::compare(ui)}
         {move || leaders.get().then(|| leader_view::leader_view(ui))}
         {move || topics.get().then(|| topics_view::topics_view(ui))}
+        {move || limits.get().then(|| limits_view::limits_view(ui))}
         {leader::question(ui)}
     }
 }

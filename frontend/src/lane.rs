@@ -39,6 +39,8 @@ pub struct Lane {
     pub gaps: Ring<GapMark>,
     /// Polling only: what was asked and answered.
     pub requests: Ring<Request>,
+    /// Polling only: when the server said that the quota is spent.
+    pub limited: Ring<f64>,
     /// Polling only: a request is under way since then.
     pub asking_since_us: Option<f64>,
     /// When anything at all came from the server.
@@ -68,6 +70,7 @@ impl Lane {
             counters: Counters::default(),
             gaps: Ring::new(Self::GAPS),
             requests: Ring::new(Self::REQUESTS),
+            limited: Ring::new(Self::GAPS),
             asking_since_us: None,
             last_heard_us: None,
             tracks: Vec::new(),
@@ -185,6 +188,7 @@ impl Lane {
         self.history.clear();
         self.requests.clear();
         self.gaps.clear();
+        self.limited.clear();
         self.since_us += by_us;
         for time in [&mut self.last_heard_us, &mut self.asking_since_us]
             .into_iter()
@@ -192,7 +196,10 @@ impl Lane {
         {
             *time += by_us;
         }
-        if let Status::Reconnecting { retry_at_us, .. } | Status::Refused { retry_at_us, .. } = &mut self.status {
+        if let Status::Reconnecting { retry_at_us, .. }
+        | Status::Refused { retry_at_us, .. }
+        | Status::Limited { retry_at_us, .. } = &mut self.status
+        {
             *retry_at_us += by_us;
         }
     }

@@ -18,7 +18,7 @@ use crate::wait::{Wake, after};
 use crate::{api, report};
 
 /// State topics that feed cards: both lanes always carry them; they never count in the race.
-pub const CARD_TOPICS: [&str; 3] = ["settings", "deliveries", "cluster"];
+pub const CARD_TOPICS: [&str; 4] = ["settings", "deliveries", "cluster", "limits"];
 
 /// Between two clock probes.
 pub(crate) const PROBE_EVERY_US: f64 = 2_000_000.0;

@@ -113,6 +113,7 @@ fn of_status(status: &Status) -> JsValue {
         Status::Live => ("live", None, None),
         Status::Reconnecting { why, retry_at_us, .. } => ("reconnecting", Some(why), Some(*retry_at_us)),
         Status::Refused { why, retry_at_us } => ("refused", Some(why), Some(*retry_at_us)),
+        Status::Limited { why, retry_at_us } => ("limited", Some(why), Some(*retry_at_us)),
         Status::Off => ("off", None, None),
     };
     object(&[
@@ -142,6 +143,7 @@ fn of_counters(counters: &Counters) -> JsValue {
         ("frames", counters.frames),
         ("bytes_decoded", counters.bytes_decoded),
         ("errors", counters.errors),
+        ("limited", counters.limited),
     ];
     object(&counts.map(|(name, count)| (name, (count as f64).into())))
 }

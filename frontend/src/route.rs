@@ -11,10 +11,11 @@ pub enum View {
     Compare,
     Leader,
     Topics,
+    Limits,
 }
 
 impl View {
-    pub const ALL: [Self; 3] = [Self::Compare, Self::Leader, Self::Topics];
+    pub const ALL: [Self; 4] = [Self::Compare, Self::Leader, Self::Topics, Self::Limits];
 
     /// In the address.
     pub fn name(self) -> &'static str {
@@ -22,6 +23,7 @@ impl View {
             Self::Compare => "compare",
             Self::Leader => "leader",
             Self::Topics => "topics",
+            Self::Limits => "limits",
         }
     }
 
@@ -31,6 +33,7 @@ impl View {
             Self::Compare => "Compare",
             Self::Leader => "Leader",
             Self::Topics => "Topics",
+            Self::Limits => "Limits",
         }
     }
 }

@@ -184,3 +184,15 @@ async fn nobody_is_shut_out_of_the_leader_view_nor_of_its_question_nor_while_nob
     page.shows("No leader").await;
     is_fit_for_all(&mut page, "leaderless").await;
 }
+
+#[tokio::test]
+async fn nobody_is_shut_out_of_the_limits_view() {
+    let mut page = Page::open("view=limits&topics=host.cpu&interval=1000").await;
+    page.browser.click(".try button.go").await;
+    page.shows("The two agree exactly.").await;
+    is_fit_for_all(&mut page, "after a burst").await;
+
+    page.program.stop().await;
+    page.shows("figures of").await;
+    is_fit_for_all(&mut page, "limits, disconnected").await;
+}

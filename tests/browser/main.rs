@@ -10,6 +10,7 @@ mod keyboard;
 mod lanes;
 mod latency;
 mod leader;
+mod limits;
 mod motion;
 mod outage;
 mod page;

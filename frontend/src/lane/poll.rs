@@ -135,7 +135,8 @@ impl Poller {
             self.due = Due::Now;
             return;
         }
-        if !failure.is_refusal() {
+        let limited = failure.status == Some(429);
+        if !failure.is_refusal() && !limited {
             // The server that comes back may be another one.
             self.refused.clear();
             self.etag = None;
@@ -156,6 +157,10 @@ impl Poller {
         let (refused, attempt) = (failure.is_refusal(), self.backoff.attempt());
         page.update(|model| {
             model.poll.counters.errors += 1;
+            if limited {
+                model.poll.counters.limited += 1;
+                model.poll.limited.push(now_us);
+            }
             if failure.status.is_some() {
                 model.poll.heard(now_us, model.hidden);
             }
@@ -164,6 +169,7 @@ impl Poller {
             }
             let why = failure.why;
             let status = match refused {
+                _ if limited => Status::Limited { why, retry_at_us },
                 true => Status::Refused { why, retry_at_us },
                 false => Status::Reconnecting {
                     why,

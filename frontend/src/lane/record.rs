@@ -36,6 +36,8 @@ pub struct Counters {
     pub frames: u64,
     /// Bytes of JSON text: less than what crossed the network.
     pub bytes_decoded: u64,
+    /// Requests that were refused because the quota was spent (429); they count as errors, too.
+    pub limited: u64,
     /// Requests and connections that failed, and texts that could not be read.
     pub errors: u64,
 }

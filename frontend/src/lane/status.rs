@@ -22,6 +22,8 @@ pub enum Status {
     },
     /// The server answered and said no. Tried again later, and at once when the choice of topics changes.
     Refused { why: String, retry_at_us: f64 },
+    /// The server answered 429: the quota is spent. It goes on at that time.
+    Limited { why: String, retry_at_us: f64 },
     /// The other lane runs solo.
     Off,
 }

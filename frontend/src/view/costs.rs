@@ -13,7 +13,7 @@ use super::panel::lanes_table;
 use crate::lane::Status;
 
 /// Each row's name, and what it means.
-const ROWS: [(&str, &str); 6] = [
+const ROWS: [(&str, &str); 7] = [
     (
         "requests · frames",
         "HTTP requests of polling, WebSocket messages of streaming",
@@ -35,10 +35,16 @@ const ROWS: [(&str, &str); 6] = [
         "superseded",
         "Values of state topics that a newer one replaced: nothing that counts was lost",
     ),
+    (
+        "rate-limited",
+        "Requests that were refused because the quota was spent (429), since the page was loaded",
+    ),
 ];
 
 /// The row of what was missed.
 const MISSED: usize = 4;
+/// The row of what was rate-limited: it counts since the page was loaded, as each refusal begins a new window.
+const LIMITED: usize = 6;
 
 /// Differences over less are noise.
 const SETTLED_US: f64 = 3e6;
@@ -76,13 +82,16 @@ pub fn costs() -> AnyView {
             true => say(span, &["measured anew"]),
             false => say(span, &["from before"]),
         }
+        let limited = [&frame.model.poll, &frame.model.stream].map(|lane| lane.counters.limited);
         for (lane, cost) in costs.iter().enumerate() {
+            put(cells[LIMITED][lane].0, format::count(limited[lane]));
+            put(cells[LIMITED][lane].1, if limited[lane] > 0 { "lost" } else { "" });
             let values = match statuses[lane] {
                 Status::Off => [const { None }; 6],
                 status if is_live(status) && settled => values(cost),
                 // The figures of before stay, greyed.
                 _ => {
-                    cells.iter().for_each(|row| put(row[lane].1, "none"));
+                    cells[..LIMITED].iter().for_each(|row| put(row[lane].1, "none"));
                     continue;
                 }
             };

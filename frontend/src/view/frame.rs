@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use freshet_wire::{Cluster, Deliveries};
+use freshet_wire::{Cluster, Deliveries, LimitStatus};
 use leptos::prelude::*;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsCast;
@@ -35,6 +35,8 @@ pub struct Frame<'a> {
     pub deliveries: Option<&'a Deliveries>,
     /// The same of `cluster`.
     pub cluster: Option<&'a Cluster>,
+    /// The same of `limits`.
+    pub limits: Option<&'a LimitStatus>,
     /// Less motion is wanted: nothing runs by itself.
     pub calm: bool,
 }
@@ -85,6 +87,7 @@ pub fn start(ui: Ui) {
         let second = due(&mut next_second, 1000.0);
         if quarter {
             cards.deliveries.take(&model, ui.feed(), "deliveries");
+            cards.limits.take(&model, ui.feed(), "limits");
         }
         // A change of leader is seen at once.
         cards.cluster.take(&model, ui.feed(), "cluster");
@@ -102,6 +105,7 @@ pub fn start(ui: Ui) {
             second: second && !model.paused,
             deliveries: cards.deliveries.0.as_ref(),
             cluster: cards.cluster.0.as_ref(),
+            limits: cards.limits.0.as_ref(),
             calm,
         };
         PAINTERS.with_borrow_mut(|painters| painters.iter_mut().for_each(|(_, paint)| paint(&frame)));
@@ -128,6 +132,7 @@ fn every_frame(mut paint: impl FnMut(f64) + 'static) {
 struct Cards {
     deliveries: Value<Deliveries>,
     cluster: Value<Cluster>,
+    limits: Value<LimitStatus>,
 }
 
 /// A value, and of which lane and moment it is.

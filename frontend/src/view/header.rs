@@ -108,6 +108,9 @@ fn state(model: &Model, now_us: f64) -> (String, &'static str) {
         },
         _ if [poll, stream].into_iter().all(|id| waits(id) || !down(id)) => (String::from("connecting"), "live"),
         (true, true) => (String::from("disconnected"), "live lost"),
+        (true, false) if matches!(model.poll.status, Status::Limited { .. }) => {
+            (String::from("polling is limited"), "live lost")
+        }
         (true, false) if is_live(&model.stream.status) => (String::from("polling is down"), "live lost"),
         (false, true) if is_live(&model.poll.status) => (String::from("streaming is down"), "live lost"),
         _ => (String::from("disconnected"), "live lost"),

@@ -68,6 +68,17 @@ fn trouble(model: &Model, now_us: f64) -> Option<(String, String)> {
         ];
         return Some((String::from("The back end is silent."), why.concat()));
     }
+    if let Status::Limited { retry_at_us, .. } = model.poll.status {
+        let left_us = (retry_at_us - now_us).max(0.0);
+        let why = [
+            "The server refused a poll (429). It goes on in ",
+            &*format::ago(left_us + 999e3),
+            ", as the server asked; so far ",
+            &format::count(model.poll.counters.limited),
+            " polls were refused. Streaming spends nothing of this quota.",
+        ];
+        return Some((String::from("Polling has spent its quota."), why.concat()));
+    }
     model
         .problem
         .as_ref()

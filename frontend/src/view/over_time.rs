@@ -104,7 +104,7 @@ pub fn over_time() -> AnyView {
                     <span class="legend">
                         <span class="poll">"polling"</span>
                         <span class="stream">"streaming"</span>
-                        <span class="gap">"gap"</span>
+                        <span class="gap">"gap, or 429"</span>
                         <span class="elected">"new leader"</span>
                     </span>
                     {tools("Delivery latency", as_table)}
@@ -170,7 +170,13 @@ fn trend<'a>(frame: &'a Frame<'_>, surface: &'a Surface, now_us: f64, watch: &Wa
             .copied()
             .collect(),
         breaks: watch.breaks[at].clone(),
-        gaps_us: lane.gaps.iter().map(|gap| gap.at_us).filter(seen).collect(),
+        gaps_us: lane
+            .gaps
+            .iter()
+            .map(|gap| gap.at_us)
+            .chain(lane.limited.iter().copied())
+            .filter(seen)
+            .collect(),
     };
     let epochs = |lane: &Lane| -> Vec<f64> {
         let new_log = lane.gaps.iter().filter(|gap| gap.reason == Some(GapReason::Epoch));

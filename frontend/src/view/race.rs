@@ -203,7 +203,9 @@ fn rate_hz(lane: &Lane, since_us: f64, now_us: f64) -> Option<f64> {
 /// When the lane may bring what it still lacks, as far as that is known.
 fn expected_us(lane: &Lane, model: &Model) -> f64 {
     match lane.status {
-        Status::Reconnecting { retry_at_us, .. } | Status::Refused { retry_at_us, .. } => retry_at_us,
+        Status::Reconnecting { retry_at_us, .. }
+        | Status::Refused { retry_at_us, .. }
+        | Status::Limited { retry_at_us, .. } => retry_at_us,
         _ => {
             let answered = lane.requests.newest().map_or(0.0, |request| request.received_us);
             answered + f64::from(model.interval_ms) * 1e3

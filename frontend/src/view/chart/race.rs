@@ -121,6 +121,7 @@ impl Scene<'_> {
         context.clip();
         self.elected();
         self.polls(&self.lanes[0].lane.requests);
+        self.refused(&self.lanes[0].lane.limited);
         for lane in 0..2 {
             self.rail(lane);
         }

@@ -23,7 +23,7 @@ pub fn span_us(oldest_age_us: f64) -> f64 {
 pub struct TrendLane {
     pub buckets: Vec<Bucket>,
     pub breaks: Breaks,
-    /// When gaps were told.
+    /// When gaps were told, and when the quota was spent (429).
     pub gaps_us: Vec<f64>,
 }
 

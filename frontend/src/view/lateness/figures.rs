@@ -255,6 +255,9 @@ fn doing(lane: &Lane, now: bool, window_us: f64, now_us: f64) -> Doing {
         Status::Live => said(&["live"], &["no event for ", &format::ago(window_us)], fair),
         Status::Reconnecting { why, retry_at_us, .. } => said(&[why], &[&again(*retry_at_us)], bad),
         Status::Refused { why, retry_at_us } => said(&["refused: ", why], &[&again(*retry_at_us)], bad),
+        Status::Limited { retry_at_us, .. } => {
+            said(&["limited (429): its quota is spent"], &[&again(*retry_at_us)], bad)
+        }
         Status::Off => {
             let other = match lane.id {
                 LaneId::Poll => LaneId::Stream,

@@ -103,7 +103,7 @@ impl LaneFeed {
             Status::Live => None,
             Status::Connecting => Some(Pause::Connecting),
             Status::Reconnecting { .. } => Some(Pause::Down),
-            Status::Refused { .. } => Some(Pause::Refused),
+            Status::Refused { .. } | Status::Limited { .. } => Some(Pause::Refused),
             Status::Off => Some(Pause::Off),
         };
         let open = self.outages.last_mut().filter(|outage| outage.to_us.is_none());

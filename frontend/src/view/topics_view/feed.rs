@@ -106,7 +106,9 @@ fn said(feed: &Feed, now_us: f64) -> (String, &'static str) {
         ),
         (_, Status::Off) => (String::from("no topic is chosen"), "live"),
         (_, Status::Connecting) => (String::from("connecting"), "live"),
-        (_, Status::Refused { why, retry_at_us }) => ([&**why, &retry(*retry_at_us)].concat(), "live lost"),
+        (_, Status::Refused { why, retry_at_us } | Status::Limited { why, retry_at_us }) => {
+            ([&**why, &retry(*retry_at_us)].concat(), "live lost")
+        }
         (_, Status::Reconnecting { why, retry_at_us, .. }) => {
             (["disconnected: ", &**why, &retry(*retry_at_us)].concat(), "live lost")
         }
@@ -203,6 +205,6 @@ fn why_empty(feed: &Feed) -> Option<(&'static str, String)> {
             "No connection",
             String::from("Reading goes on where it was as soon as the back end answers."),
         ),
-        (Status::Refused { why, .. }, _) => ("The server refused it", why.clone()),
+        (Status::Refused { why, .. } | Status::Limited { why, .. }, _) => ("The server refused it", why.clone()),
     })
 }

@@ -44,6 +44,26 @@ impl Scene<'_> {
         }
     }
 
+    /// Each poll that found the quota spent (429), as a mark beneath the lane's line.
+    pub(super) fn refused(&self, limited: &Ring<f64>) {
+        let context = &self.surface.context;
+        context.set_fill_style_str(&self.palette.lost);
+        context.begin_path();
+        let y = self.rails.lanes[0] + 18.0;
+        let seen = |us: &&f64| **us >= self.scale.left_us();
+        for us in limited.iter_back().take_while(seen) {
+            let x = self.scale.x(*us);
+            context.move_to(x - 5.0, y);
+            context.line_to(x + 5.0, y);
+            context.line_to(x, y - 8.5);
+        }
+        context.fill();
+        if let Some(us) = limited.iter_back().next().filter(seen) {
+            self.surface
+                .text("429", self.scale.x(*us) - 8.0, y, "right", &self.palette.lost);
+        }
+    }
+
     /// A lane's line, since the page watches; hatched instead where the lane was down.
     pub(super) fn rail(&self, lane: usize) {
         let (surface, rails, palette) = (self.surface, self.rails, self.palette);
