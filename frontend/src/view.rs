@@ -10,6 +10,7 @@ pub mod header;
 pub mod lateness;
 pub mod leader;
 pub mod leader_view;
+pub mod limits;
 pub mod limits_view;
 pub mod notice;
 pub mod over_time;

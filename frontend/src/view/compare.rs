@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 
 use super::tabs::hidden_unless;
-use super::{Ui, costs, lateness, leader, over_time, race, stages, topics, workload};
+use super::{Ui, costs, lateness, leader, limits, over_time, race, stages, topics, workload};
 use crate::route::View;
 
 pub fn compare(ui: Ui) -> AnyView {
@@ -18,6 +18,7 @@ pub fn compare(ui: Ui) -> AnyView {
             {costs::costs()}
             {leader::leader(ui)}
             {topics::topics(ui)}
+            {limits::limits(ui)}
             {stages::stages()}
             {workload::workload(ui)}
         </main>

@@ -4,12 +4,13 @@ mod history;
 mod own;
 mod tables;
 mod try_it;
-mod words;
+pub mod words;
 
-use freshet_wire::{EngineState, LimitStatus, OnFailure, SettingsVersion};
+use freshet_wire::{LimitStatus, SettingsVersion};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
+use self::words::trouble;
 use super::bind::{Class, Flag, Text, class, click, if_empty, live, pressed, say, text};
 use super::frame::{Frame, is_live, on_frame, put};
 use super::tabs::hidden_unless;
@@ -26,10 +27,14 @@ const FIGURES: [(&str, &str); 5] = [
     ("denied", "Refused with 403: their network is denied"),
 ];
 
+/// The class of each where there are some.
+const SOME: [&str; 5] = ["allowed some", "limited some", "near some", "shed some", "denied some"];
+
 pub fn limits_view(ui: Ui) -> AnyView {
     let (head, engine, load) = (Text::default(), Text::default(), Text::default());
     let look = Class::new("panel totals");
     let figures = FIGURES.map(|_| text("–"));
+    let looks = FIGURES.map(|(name, _)| Class::new(name));
     let masked = Flag::new(false);
     let answer = Text::default();
     let mut next_us = 0.0;
@@ -49,11 +54,11 @@ pub fn limits_view(ui: Ui) -> AnyView {
         put(load, open_now(limits));
         put(masked, limits.masked);
         let total = &limits.total;
-        for (figure, count) in figures
-            .iter()
-            .zip([total.allowed, total.limited, total.near, total.shed, total.denied])
-        {
-            put(*figure, format::count(count));
+        let counts = [total.allowed, total.limited, total.near, total.shed, total.denied];
+        for (at, count) in counts.into_iter().enumerate() {
+            put(figures[at], format::count(count));
+            // A refusal is marked as one from the first on.
+            put(looks[at], if count > 0 { SOME[at] } else { FIGURES[at].0 });
         }
     });
     let mask = click(move || {
@@ -81,10 +86,10 @@ pub fn limits_view(ui: Ui) -> AnyView {
             }
         });
     });
-    let figure = |((name, title), value): ((&'static str, &'static str), Text)| {
-        view! { <div title=title class=name><dt>{name}</dt><dd>{live(value)}</dd></div> }
+    let figure = |(((name, title), value), look): (((&'static str, &'static str), Text), Class)| {
+        view! { <div title=title class=class(look)><dt>{name}</dt><dd>{live(value)}</dd></div> }
     };
-    let totals: Vec<_> = FIGURES.into_iter().zip(figures).map(figure).collect();
+    let totals: Vec<_> = FIGURES.into_iter().zip(figures).zip(looks).map(figure).collect();
     view! {
         <main id="limits" hidden=hidden_unless(ui, View::Limits)>
             <section class=class(look) aria-label="Rate limits">
@@ -131,29 +136,6 @@ fn heading(frame: &Frame<'_>, ui: Ui) -> String {
     }
 }
 
-/// What holds while the engine is not as it should be.
-fn trouble(limits: &LimitStatus) -> String {
-    if limits.engine.state == EngineState::Up {
-        return String::new();
-    }
-    let holds = match limits.on_failure {
-        Some(OnFailure::Closed) => "Until it is back, what needs a quota is refused with 503 (fail closed).",
-        Some(OnFailure::Local) => "Until it is back, each process limits by itself (fail open).",
-        None => "",
-    };
-    let without = format::count(limits.without_engine);
-    [
-        &*limits.engine.name,
-        " is away: ",
-        &limits.engine.detail,
-        ". ",
-        holds,
-        " Checks without it: ",
-        &without,
-    ]
-    .concat()
-}
-
 /// "open now: 3 requests of 512 · 2 streams · 0.1 ms late"
 fn open_now(limits: &LimitStatus) -> String {
     let load = &limits.load;
@@ -162,9 +144,9 @@ fn open_now(limits: &LimitStatus) -> String {
         &*format::count(load.requests.into()),
         " of ",
         &format::count(load.max_requests.into()),
-        " requests, ",
+        " requests, streams: ",
         &format::count(load.streams.into()),
-        " streams · a client may have ",
+        " · a client may have ",
         &format::count(load.max_client_requests.into()),
         " requests and ",
         &format::count(load.max_client_streams.into()),

@@ -1,12 +1,27 @@
 //! Quotas in words, and where a client stands as time goes on. Pure.
 
-use freshet_wire::{LimitCounts, LimitMoment, Quota, Standing};
+use freshet_wire::{EngineState, LimitCounts, LimitMoment, LimitStatus, OnFailure, Quota, Standing};
 
 use super::super::format;
 
 /// "100 requests a second, at most 200 at once".
 pub fn words(quota: Quota) -> String {
-    if quota.quota == 0 || quota.window_s == 0 {
+    let mut out = rate(quota, "request");
+    if !is_none(quota) {
+        out.push_str(", at most ");
+        out.push_str(&format::count(quota.quota.into()));
+        out.push_str(" at once");
+    }
+    out
+}
+
+fn is_none(quota: Quota) -> bool {
+    quota.quota == 0 || quota.window_s == 0
+}
+
+/// "100 requests a second".
+pub fn rate(quota: Quota, of: &str) -> String {
+    if is_none(quota) {
         return String::from("no limit");
     }
     let in_s = |seconds: f64| f64::from(quota.quota) * seconds / f64::from(quota.window_s);
@@ -14,21 +29,12 @@ pub fn words(quota: Quota) -> String {
     let unit = units.into_iter().find(|(seconds, _)| in_s(*seconds) >= 1.0);
     let (seconds, unit) = unit.unwrap_or(units[2]);
     let rate = in_s(seconds);
-    let decimals = if rate.fract() == 0.0 { 0 } else { 1 };
-    let requests = if rate == 1.0 { " request " } else { " requests " };
-    let rate = match decimals {
-        0 => format::count(rate as u64),
-        _ => format::fixed(rate, decimals),
+    let figure = if rate.fract() == 0.0 {
+        format::count(rate as u64)
+    } else {
+        format::fixed(rate, 1)
     };
-    [
-        &*rate,
-        requests,
-        unit,
-        ", at most ",
-        &format::count(quota.quota.into()),
-        " at once",
-    ]
-    .concat()
+    [&*figure, " ", of, if rate == 1.0 { " " } else { "s " }, unit].concat()
 }
 
 /// How many requests would be admitted at that moment, if nothing more is spent: each is back after window / quota.
@@ -62,6 +68,29 @@ pub fn stands(standing: &Standing, now_us: f64) -> String {
         out.push_str(&format::ago(whole_us + 999e3));
     }
     out
+}
+
+/// What holds while the engine is not as it should be.
+pub fn trouble(limits: &LimitStatus) -> String {
+    if limits.engine.state == EngineState::Up {
+        return String::new();
+    }
+    let holds = match limits.on_failure {
+        Some(OnFailure::Closed) => "Until it is back, what needs a quota is refused with 503 (fail closed).",
+        Some(OnFailure::Local) => "Until it is back, each process limits by itself (fail open).",
+        None => "",
+    };
+    let without = format::count(limits.without_engine);
+    [
+        &*limits.engine.name,
+        " is away: ",
+        &limits.engine.detail,
+        ". ",
+        holds,
+        " Checks without it: ",
+        &without,
+    ]
+    .concat()
 }
 
 /// What was counted between two looks.
