@@ -194,7 +194,9 @@ async fn the_workload_is_started_and_stopped_from_the_page() {
     let settings: SettingsVersion = get(page.program.address, "/api/v1/settings").await.json();
     let workload = settings.settings.workload;
     assert_eq!((workload.rate_hz, workload.shape), (300.0, Shape::Poisson));
-    press(&mut page, "Stop").await;
+    page.browser
+        .click("section.workload button[type=button]:not(.tool)")
+        .await;
     page.end_of_stopped("workload").await;
 }
 

@@ -15,7 +15,8 @@ const MARK: &str = "
         .filter(it => it.checkVisibility({visibilityProperty: true}) && !it.disabled
             && (it.tabIndex >= 0 || it.matches('a, button, input, select, textarea, summary')));
     // Of this the order is read: what belongs together is gone through before the next.
-    const PARTS = 'header, .late, .race, .over-time, .costs, .stages, .topics, .workload, .list, .feed, .event, .publish .form';
+    const PARTS = 'header, .late, .race, .over-time, .costs, .leader, .topics, .limits, .stages, .workload, .list, .feed, .event, .publish .form, '
+        + '.now, .timeline, .members, .raft, .totals, .history, .try, .own, .policies, .clients';
     const box = it => { const {left, top, right, bottom} = it.getBoundingClientRect();
         return {left: left + scrollX, top: top + scrollY, right: right + scrollX, bottom: bottom + scrollY}; };
     const channels = color => color.match(/[0-9.]+/g).map(Number);
@@ -183,6 +184,26 @@ async fn tab_comes_to_each_control_once_while_tables_and_a_notice_are_shown() {
     for (width, height) in [(1440, 900), (390, 844)] {
         page.browser.resize(width, height).await;
         walk(&mut page, &format!("tables and a notice, {width} px")).await;
+    }
+}
+
+#[tokio::test]
+async fn tab_comes_to_each_control_of_the_leader_view_and_of_the_limits_view_once() {
+    let mut page = Page::open("view=leader&topics=host.cpu&interval=1000").await;
+    page.shows("leads for").await;
+    let limits = "location.hash = location.hash.replace('view=leader', 'view=limits')";
+    for (view, width, height) in [
+        ("Leader", 1440, 900),
+        ("Leader", 390, 844),
+        ("Limits", 1440, 900),
+        ("Limits", 390, 844),
+    ] {
+        if view == "Limits" {
+            page.browser.run(limits).await;
+            page.shows("Nobody is near a limit now.").await;
+        }
+        page.browser.resize(width, height).await;
+        walk(&mut page, &format!("the {view} view, {width} px")).await;
     }
 }
 

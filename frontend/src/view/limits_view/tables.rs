@@ -79,7 +79,7 @@ pub fn policies(ui: Ui) -> AnyView {
                 <h2>"By policy"</h2>
                 <span class="dim">"a request must find room in both policies of its class; one that both refuse counts in both"</span>
             </div>
-            {table("By policy", heads, &rows)}
+            {table("Policies", heads, &rows)}
         </section>
     }
     .into_any()
@@ -140,7 +140,7 @@ pub fn clients(ui: Ui) -> AnyView {
         <section class="panel clients" aria-label="By client">
             <div class="head"><h2>"By client"</h2><span class="dim">{live(head)}</span></div>
             <p class="state">{live(near)}</p>
-            {table("By client", heads, &rows)}
+            {table("Clients", heads, &rows)}
         </section>
     }
     .into_any()

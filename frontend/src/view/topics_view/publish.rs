@@ -78,7 +78,7 @@ pub(super) fn publish(shared: Shared) -> AnyView {
         let offered = if writable == Some(true) { name } else { "" };
         // A name that was typed stays.
         if let Some(input) = form.topic.get_untracked()
-            && (writable == Some(true) || input.value() == filled.get_value())
+            && [filled.get_value().as_str(), offered, ""].contains(&input.value().as_str())
         {
             input.set_value(offered);
             filled.set_value(offered.to_owned());
