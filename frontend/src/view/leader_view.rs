@@ -105,7 +105,8 @@ fn now(ui: Ui) -> AnyView {
         put(warning, words::flapping(cluster));
         say(token_word, &[words::token_name(&cluster.election.name)]);
         let known = news.leader().map(|leader| words::number(leader.token.number));
-        put(token, known.unwrap_or_else(|| String::from("unknown")));
+        let nobody = if news.is_leaderless() { "none" } else { "unknown" };
+        put(token, known.unwrap_or_else(|| String::from(nobody)));
         put(changes, words::number(cluster.leader_changes));
         put(failovers, words::failovers(cluster));
         put(refused, words::number(cluster.stale.refused));

@@ -12,6 +12,9 @@ use crate::view::bind::{Flag, Text, click, if_empty, is, live, say};
 use crate::view::frame::{on_frame, put};
 use crate::view::workload::{keep_token, kept_token};
 
+/// What came of something stands for so long: soon it is not of now any more.
+const SAID_US: f64 = 8e6;
+
 /// The question, whatever it is about: there is one dialog for all nodes.
 #[derive(Clone, Copy)]
 pub struct Faults {
@@ -117,7 +120,13 @@ impl Faults {
 pub fn question(ui: Ui) -> AnyView {
     let faults = ui.faults();
     let mut version = None;
+    let mut said = (String::new(), 0.0);
     on_frame(move |frame| {
+        if frame.quarter && faults.said.with_untracked(|words| *words != said.0) {
+            said = (faults.said.get_untracked(), frame.now_us + SAID_US);
+        } else if frame.quarter && frame.now_us > said.1 {
+            put(faults.said, String::new());
+        }
         // What the engine says of itself is not changed while it runs.
         let engine = frame.cluster.map(|cluster| cluster.election.since_us);
         if engine != version {

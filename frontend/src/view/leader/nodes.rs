@@ -178,7 +178,7 @@ fn look(node: &ClusterNode, fresh: bool) -> &'static str {
     }
     match node.role {
         NodeRole::Leader => "node leads",
-        NodeRole::Stopped => "node stopped",
+        NodeRole::Stopped => "node ended",
         NodeRole::Unknown => "node unknown",
         NodeRole::Follower | NodeRole::Candidate | NodeRole::Lapsed => "node",
     }
