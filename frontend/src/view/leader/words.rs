@@ -372,7 +372,7 @@ pub(in crate::view) mod tests {
     }
 
     fn plain(text: &str) -> String {
-        text.replace('\u{a0}', " ").replace('\u{2009}', " ")
+        text.replace(['\u{a0}', '\u{2009}'], " ")
     }
 
     fn said(news: &News<'_>) -> (String, String, &'static str) {
