@@ -225,6 +225,9 @@ pub struct Chunk {
 pub struct Kept {
     pub bytes: Option<u64>,
     pub first_us: Option<i64>,
+    /// Events that a leader appended which led no more, and that readers do not get, since the process started. An engine that refuses
+    /// them has none.
+    pub fenced: u64,
 }
 
 /// Why an engine did not do what it was asked.

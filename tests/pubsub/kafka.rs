@@ -1,5 +1,6 @@
 //! Kafka, against a real broker.
 
+mod fence;
 mod foreign;
 mod outage;
 mod topics;

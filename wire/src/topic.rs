@@ -63,6 +63,8 @@ pub struct Topic {
     pub log: Option<Log>,
     /// Events that the engine held twice and that readers got once, since the process started.
     pub duplicates: u64,
+    /// Events in the log that a leader appended which led no more: readers do not get them. Since the process started.
+    pub fenced: u64,
     /// Streams that are subscribed now, and long polls that wait.
     pub readers: u32,
 }

@@ -143,6 +143,11 @@ impl Collector for Reading {
         for topic in &topics {
             ConstCounter::new(appended(topic)).encode(family.encode_family(&[("topic", &*topic.name)])?)?;
         }
+        let help = "events in a topic's log of a leader that led no more, which readers do not get";
+        let mut family = encoder.encode_descriptor("topic_events_fenced", help, None, MetricType::Counter)?;
+        for topic in &topics {
+            ConstCounter::new(topic.fenced).encode(family.encode_family(&[("topic", &*topic.name)])?)?;
+        }
         let help = "bytes of encoded events that are held of a topic";
         let mut family = encoder.encode_descriptor("topic_window_bytes", help, None, MetricType::Gauge)?;
         for topic in &topics {

@@ -1,4 +1,5 @@
-//! Fencing, for the engines in this process: a leader that leads no more does not append.
+//! Fencing: what a leader that leads no more appends does not count. An engine in this process refuses it; from a log that takes it
+//! nevertheless it is read over, in the same way by everyone who reads.
 
 use freshet_wire::Token;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,17 @@ impl Marks {
         }
     }
 
+    /// Whether an event that carries this token counts, after those that were asked about before it, in the order of their offsets.
+    #[cfg(feature = "kafka")]
+    pub(super) fn passes(&mut self, token: Option<&Token<'_>>) -> bool {
+        let Some(token) = token else { return true };
+        let is_old = self.of(&token.scope).is_some_and(|newest| newest > token.number);
+        if !is_old {
+            self.note(token);
+        }
+        !is_old
+    }
+
     /// The marks as they are once these are appended; `None`: as they are now.
     pub(super) fn after(&self, records: &[Record]) -> Result<Option<Self>, PubSubError> {
         let mut after: Option<Self> = None;
@@ -48,5 +60,26 @@ impl Marks {
             }
         }
         Ok(after)
+    }
+}
+
+#[cfg(all(test, feature = "kafka"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_token_counts_no_more_once_a_newer_one_was_seen_and_scopes_do_not_mix() {
+        let mut marks = Marks::default();
+        let mut passes = |scope: &'static str, number| {
+            marks.passes(Some(&Token {
+                scope: scope.into(),
+                number,
+            }))
+        };
+        assert!(passes("etcd:a", 7) && passes("etcd:a", 7) && passes("etcd:a", 9));
+        assert!(!passes("etcd:a", 8) && !passes("etcd:a", 7));
+        assert!(passes("raft:b", 1), "another scope has a mark of its own");
+        assert!(passes("etcd:a", 9));
+        assert!(marks.passes(None), "what carries no token is nobody's but its sender's");
     }
 }

@@ -198,6 +198,7 @@ impl Kafka {
             replication: self.config.replication,
             cluster: Arc::clone(&self.cluster),
             follower: Arc::clone(&self.follower),
+            readers: Arc::clone(&self.readers),
             topics: Arc::clone(&self.topics),
         })
     }
@@ -213,6 +214,7 @@ struct Opening {
     replication: u32,
     cluster: Arc<Cluster>,
     follower: Arc<Follower>,
+    readers: Arc<Readers>,
     topics: Arc<Topics>,
 }
 
@@ -268,6 +270,16 @@ impl Opening {
             sink,
             log,
         );
+        // What a leader of before may still append is told by what another one has appended already.
+        let places = topic.log().partitions;
+        let marks = places.iter().zip(0..).map(|(place, partition)| {
+            let extent = Extent {
+                first: place.first,
+                next: place.next,
+            };
+            self.readers.marks(&topic, partition, extent, ANSWER)
+        });
+        topic.learn(marks.collect::<Result<_, _>>().map_err(cannot)?);
         let topic = Arc::new(topic);
         self.topics.insert(Arc::clone(&topic));
         if let Err(error) = self.follower.add(&topic) {
@@ -418,9 +430,12 @@ impl PubSub for Kafka {
         }))
     }
 
-    fn kept(&self, _topic: &str) -> Kept {
-        // The protocol that librdkafka speaks tells neither.
-        Kept::default()
+    fn kept(&self, topic: &str) -> Kept {
+        // The protocol that librdkafka speaks tells neither bytes nor age.
+        Kept {
+            fenced: self.topics.get(topic).map_or(0, |topic| topic.fenced()),
+            ..Kept::default()
+        }
     }
 
     fn retain(&self, topic: &str, retention: Retention) {

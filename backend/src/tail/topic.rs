@@ -259,6 +259,7 @@ impl Topic {
                 retention: *self.retention.lock(),
             }),
             duplicates: self.duplicates.load(Relaxed),
+            fenced: kept.fenced,
             readers: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
         }
     }

@@ -460,6 +460,8 @@ impl TopicLog {
         Kept {
             bytes: Some(list.segments.iter().map(|segment| segment.len()).sum()),
             first_us: oldest.map(|oldest| oldest.first_us().unwrap_or(oldest.created_us)),
+            // It does not take them.
+            fenced: 0,
         }
     }
 }

@@ -14,9 +14,8 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::Offset;
 
 use super::client::{Context, Health, Setup};
-use super::record::{self, Origin};
+use super::record::{self, Heard, Origin};
 use super::topics::{Log, Topic, Topics};
-use crate::pubsub::Stored;
 
 /// How long it waits for an event before it looks whether there is something else to do.
 const TURN: Duration = Duration::from_millis(100);
@@ -88,8 +87,8 @@ impl Follower {
     }
 
     /// Waits for events and takes what is there with the first one, by topic.
-    fn read(&self) -> Vec<(Arc<Topic>, Vec<Stored>)> {
-        let mut found: Vec<(Arc<Topic>, Vec<Stored>)> = Vec::new();
+    fn read(&self) -> Vec<(Arc<Topic>, Vec<Heard>)> {
+        let mut found: Vec<(Arc<Topic>, Vec<Heard>)> = Vec::new();
         let (mut events, mut bytes, mut wait) = (0, 0, TURN);
         while let Some(message) = self.consumer.poll(wait) {
             wait = Duration::ZERO;
@@ -105,7 +104,7 @@ impl Follower {
         found
     }
 
-    fn take(&self, found: &mut Vec<(Arc<Topic>, Vec<Stored>)>, message: &BorrowedMessage<'_>) {
+    fn take(&self, found: &mut Vec<(Arc<Topic>, Vec<Heard>)>, message: &BorrowedMessage<'_>) {
         let at = found.iter().position(|(topic, _)| topic.spelled == message.topic());
         let at = match (at, self.topics.spelled(message.topic())) {
             (Some(at), _) => at,

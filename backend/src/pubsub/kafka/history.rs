@@ -16,15 +16,19 @@ use tokio::sync::Semaphore;
 
 use super::client::{Context, Health, Setup};
 use super::cluster::Cluster;
-use super::record::{self, Origin};
+use super::record::{self, Heard, Origin};
 use super::topics::Topic;
-use crate::pubsub::{Budget, Chunk, Stored};
+use crate::pubsub::fence::Marks;
+use crate::pubsub::{Budget, Chunk, Extent, Stored};
 
 /// Reads that go on at once.
 pub(super) const READERS: usize = 2;
 
 /// A consumer that nobody asked for so long is let go of.
 const IDLE: Duration = Duration::from_secs(15);
+
+/// Who begins in the middle of a log reads so many events back first, to learn the newest token.
+const LOOK_BACK: u64 = 100;
 
 /// The consumers that read what is there already.
 pub(super) struct Readers {
@@ -44,8 +48,10 @@ struct Reader {
 /// Where a consumer stands.
 struct Stands {
     stretch: Stretch,
+    /// Of what lies before.
+    marks: Marks,
     /// Read already, and more than the last reader had asked for.
-    ahead: Option<Stored>,
+    ahead: Option<Heard>,
 }
 
 /// What is to be read.
@@ -124,6 +130,31 @@ impl Readers {
         Ok(chunk)
     }
 
+    /// The newest tokens in a partition up to its end.
+    pub(super) fn marks(&self, topic: &Topic, partition: u32, extent: Extent, bound: Duration) -> KafkaResult<Marks> {
+        if topic.watched || extent.next <= extent.first {
+            return Ok(Marks::default());
+        }
+        let stretch = Stretch {
+            spelled: topic.spelled.clone(),
+            epoch: topic.epoch(),
+            partition,
+            next: extent.next,
+        };
+        let mut chunk = Chunk {
+            first: extent.first,
+            next: extent.next,
+            ..Chunk::default()
+        };
+        let budget = Budget { events: 1, bytes: 0 };
+        let mut reader = self.reader(&stretch)?;
+        reader.read(topic, &stretch, extent.next, budget, Instant::now() + bound, &mut chunk)?;
+        let marks = reader.stands.as_ref().map(|stands| stands.marks.clone());
+        reader.used = Instant::now();
+        self.idle.lock().push(reader);
+        Ok(marks.unwrap_or_default())
+    }
+
     /// A consumer that stands there already, or another one.
     fn reader(&self, stretch: &Stretch) -> KafkaResult<Reader> {
         let mut idle = self.idle.lock();
@@ -160,17 +191,18 @@ impl Reader {
     ) -> KafkaResult<()> {
         let kept = self.stands.take().filter(|stands| stands.stretch == *stretch);
         let mut is_fresh = kept.is_none();
-        let mut ahead = kept.and_then(|stands| stands.ahead);
+        let (mut marks, mut ahead) = kept.map_or_else(Default::default, |stands| (stands.marks, stands.ahead));
         if is_fresh {
-            self.assign(stretch, chunk.next)?;
+            let back = if topic.watched { 0 } else { LOOK_BACK };
+            self.assign(stretch, chunk.next.saturating_sub(back).max(chunk.first))?;
         }
         let mut bytes = 0;
         loop {
-            let event = match ahead.take() {
-                Some(event) => event,
+            let Heard { event, token } = match ahead.take() {
+                Some(heard) => heard,
                 None => match self.poll(topic, stretch, end) {
-                    Ok(Some(event)) => event,
-                    Ok(None) if chunk.events.is_empty() => {
+                    Ok(Some(heard)) => heard,
+                    Ok(None) if chunk.events.is_empty() && chunk.vacant.is_none() => {
                         return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
                     }
                     // So much of it came in time.
@@ -179,9 +211,9 @@ impl Reader {
                         // The end was reached after it was asked for: what is between has no events.
                         if chunk.next < end_offset {
                             chunk.next = end_offset;
-                            chunk.vacant = Some(GapReason::Vacant);
+                            chunk.vacant = chunk.vacant.or(Some(GapReason::Vacant));
                         }
-                        return Ok(());
+                        break;
                     }
                     Err(KafkaError::PartitionEOF(_)) => {
                         // That may have been the end as it was when this consumer came here.
@@ -192,16 +224,29 @@ impl Reader {
                     Err(error) => return Err(error),
                 },
             };
+            let counts = marks.passes(token.as_ref());
             if event.offset < chunk.next {
+                if event.offset + 1 >= end_offset {
+                    break;
+                }
+                continue;
+            }
+            if !counts {
+                chunk.next = event.offset + 1;
+                chunk.vacant = Some(GapReason::Fenced);
+                if chunk.next >= end_offset {
+                    break;
+                }
                 continue;
             }
             let first = chunk.events.is_empty();
             if !first && (chunk.events.len() >= budget.events || bytes + event.json.len() > budget.bytes) {
-                ahead = Some(event);
+                ahead = Some(Heard { event, token });
                 break;
             }
             bytes += event.json.len();
             let vacant = (event.offset > chunk.next).then_some(GapReason::Vacant);
+            let vacant = chunk.vacant.take().or(vacant);
             chunk.next = event.offset + 1;
             chunk.events.push(Stored { vacant, ..event });
             if chunk.next >= end_offset {
@@ -213,13 +258,14 @@ impl Reader {
                 next: chunk.next,
                 ..stretch.clone()
             },
+            marks,
             ahead,
         });
         Ok(())
     }
 
     /// The next event; `None` when there was none in time.
-    fn poll(&self, topic: &Topic, stretch: &Stretch, end: Instant) -> KafkaResult<Option<Stored>> {
+    fn poll(&self, topic: &Topic, stretch: &Stretch, end: Instant) -> KafkaResult<Option<Heard>> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.consumer.poll(left) {

@@ -60,8 +60,15 @@ pub(super) struct Origin<'a> {
     pub(super) watched: bool,
 }
 
+/// An event, and the token that its leader wrote it with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) event: Stored,
+    pub(super) token: Option<Token<'static>>,
+}
+
 /// The event that a record is.
-pub(super) fn read(origin: Origin<'_>, message: &impl Message) -> Stored {
+pub(super) fn read(origin: Origin<'_>, message: &impl Message) -> Heard {
     let mut said = Said::default();
     if let Some(headers) = message.headers() {
         headers.iter().for_each(|header| said.hear(header));
@@ -106,13 +113,16 @@ pub(super) fn read(origin: Origin<'_>, message: &impl Message) -> Stored {
         key: None,
         data: data(message.payload()),
     };
-    Stored {
-        partition: place.partition,
-        offset: place.offset,
-        ingested_us: stamp_us,
-        id_hash,
-        vacant: None::<GapReason>,
-        json: encode::event(&place, &record),
+    Heard {
+        event: Stored {
+            partition: place.partition,
+            offset: place.offset,
+            ingested_us: stamp_us,
+            id_hash,
+            vacant: None::<GapReason>,
+            json: encode::event(&place, &record),
+        },
+        token: record.token,
     }
 }
 
@@ -241,7 +251,8 @@ mod tests {
     fn an_event_comes_back_as_it_was_published() {
         let record = record(r#"{"a": [1, "ü"]}"#);
         let message = message(Some(record.data.get().as_bytes()), Some(headers(&record, "id-1")));
-        let stored = read(ours(), &message);
+        let heard = read(ours(), &message);
+        let stored = &heard.event;
         assert_eq!(
             (stored.partition, stored.offset, stored.ingested_us),
             (2, 7, 1_700_000_000_123_000)
@@ -253,8 +264,9 @@ mod tests {
         assert_eq!(event.produced_us, record.produced_us);
         assert_eq!(event.host.as_deref(), Some("örtchen.example"));
         assert_eq!(event.token, record.token);
+        assert_eq!(heard.token, record.token);
         assert_eq!(event.data.get(), record.data.get());
-        assert_eq!(read(ours(), &message), stored, "the same bytes each time");
+        assert_eq!(read(ours(), &message), heard, "the same bytes each time");
     }
 
     #[test]
@@ -263,7 +275,7 @@ mod tests {
             watched: true,
             ..ours()
         };
-        let stored = read(watched, &message(Some(b"hello"), None));
+        let stored = read(watched, &message(Some(b"hello"), None)).event;
         let event: Event<'_> = serde_json::from_slice(&stored.json).unwrap();
         assert_eq!((&*event.id, &*event.kind), ("000000000000-2-7", UNTYPED));
         assert_eq!(event.produced_us, stored.ingested_us);
@@ -287,7 +299,7 @@ mod tests {
                 key: "ce_source",
                 value: Some("https://shop.example/orders"),
             });
-        let stored = read(watched, &message(None, Some(strange)));
+        let stored = read(watched, &message(None, Some(strange))).event;
         let event: Event<'_> = serde_json::from_slice(&stored.json).unwrap();
         assert_eq!((&*event.id, &*event.kind), ("000000000000-2-7", UNTYPED));
         assert_eq!(event.produced_us, stored.ingested_us);
@@ -307,7 +319,9 @@ mod tests {
                     key: "ce_source",
                     value: Some(source),
                 });
-            read(Origin { watched, ..ours() }, &message(None, Some(headers))).id_hash
+            read(Origin { watched, ..ours() }, &message(None, Some(headers)))
+                .event
+                .id_hash
         };
         assert_ne!(hash("//a/x", true), hash("//b/x", true));
         assert_eq!(hash("//a/freshet", false), hash("//b/freshet", false));
@@ -337,7 +351,7 @@ mod tests {
                 .insert(Header { key: "ce_id", value: Some(&id) })
                 .insert(Header { key: "ce_time", value: Some(&time) });
             let message = OwnedMessage::new(payload, None, "t".to_owned(), Timestamp::CreateTime(ms), 0, 0, Some(headers));
-            let stored = read(ours(), &message);
+            let stored = read(ours(), &message).event;
             prop_assert!(serde_json::from_slice::<Event<'_>>(&stored.json).is_ok());
             prop_assert!(!stored.json.contains(&b'\n'));
         }

@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use freshet_wire::{Epoch, GapReason, TopicKind};
 use parking_lot::{Mutex, RwLock};
 
 use super::cluster::TopicId;
-use crate::pubsub::{Extent, LogExtent, PubSubError, Sink, Stored};
+use super::record::Heard;
+use crate::pubsub::fence::Marks;
+use crate::pubsub::{Extent, LogExtent, PubSubError, Sink};
 
 /// An open topic.
 #[derive(Debug)]
@@ -23,6 +26,9 @@ pub(super) struct Topic {
     pub(super) watched: bool,
     sink: Arc<dyn Sink>,
     log: Mutex<Log>,
+    /// By partition: the newest token of what was pushed. The follower alone takes it.
+    marks: Mutex<Vec<Marks>>,
+    fenced: AtomicU64,
 }
 
 /// The log behind a topic.
@@ -89,7 +95,19 @@ impl Topic {
             watched,
             sink,
             log: Mutex::new(log),
+            marks: Mutex::default(),
+            fenced: AtomicU64::new(0),
         }
+    }
+
+    /// The marks of what stands in the log already, by partition.
+    pub(super) fn learn(&self, marks: Vec<Marks>) {
+        *self.marks.lock() = marks;
+    }
+
+    /// Events that a leader appended which led no more, since the topic is followed here.
+    pub(super) fn fenced(&self) -> u64 {
+        self.fenced.load(Relaxed)
     }
 
     pub(super) fn log(&self) -> Log {
@@ -104,26 +122,41 @@ impl Topic {
         self.log.lock().partitions.len()
     }
 
-    /// Hands events on to the sink; those that it had already, or of partitions that it does not know yet, are left out.
-    pub(super) fn push(&self, events: Vec<Stored>) {
+    /// Hands events on to the sink; those that it had already, of partitions that it does not know yet, or of a leader that led no more,
+    /// are left out.
+    pub(super) fn push(&self, events: Vec<Heard>) {
+        let mut marks = self.marks.lock();
         let mut log = self.log.lock();
         let mut new = Vec::with_capacity(events.len());
-        for mut event in events {
+        for Heard { mut event, token } in events {
             let Some(place) = log.partitions.get_mut(event.partition as usize) else {
                 continue;
             };
             if event.offset < place.next {
                 continue;
             }
-            if event.offset > place.next {
+            let skipped = place.skipped.take();
+            if event.offset > place.next || skipped.is_some() {
                 // Transactions leave marks in the log, and compaction holes.
-                event.vacant = Some(place.skipped.unwrap_or(GapReason::Vacant));
+                event.vacant = Some(skipped.unwrap_or(GapReason::Vacant));
             }
-            place.skipped = None;
             place.next = event.offset + 1;
-            new.push(event);
+            let partition = event.partition as usize;
+            if marks.len() <= partition {
+                marks.resize_with(partition + 1, Marks::default);
+            }
+            if marks[partition].passes(token.as_ref()) {
+                new.push(event);
+            } else {
+                self.fenced.fetch_add(1, Relaxed);
+                // What retention took before it was read must not be hidden.
+                place.skipped = event
+                    .vacant
+                    .filter(|reason| reason.is_loss())
+                    .or(Some(GapReason::Fenced));
+            }
         }
-        drop(log);
+        drop((log, marks));
         if !new.is_empty() {
             self.sink.push(new);
         }
@@ -166,6 +199,7 @@ impl Topic {
     pub(super) fn begin(&self, new: Log) {
         let extent = new.extent();
         *self.log.lock() = new;
+        self.marks.lock().clear();
         self.sink.log(extent);
     }
 }
