@@ -137,9 +137,14 @@ fn begin(topic: &Topic) -> Option<Position> {
     let [partition] = topic.partitions[..] else {
         return None;
     };
-    (topic.kind == TopicKind::Log && partition.next_offset > partition.first_offset).then(|| Position::Offset {
+    let from = Position::Offset {
         partition: partition.partition,
         offset: partition.next_offset.saturating_sub(BACK).max(partition.first_offset),
+    };
+    (topic.kind == TopicKind::Log).then_some(match partition.next_offset > partition.first_offset {
+        true => from,
+        // It was empty when that was told, up to a second ago: what came since is wanted as well.
+        false => Position::Earliest,
     })
 }
 
