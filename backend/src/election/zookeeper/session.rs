@@ -209,7 +209,10 @@ impl<'a> Session<'a> {
     async fn read(&mut self) -> Result<(), String> {
         let is_due = self.read_again.is_none_or(|at| at <= steady());
         let is_stale = self.is_queue_stale || self.is_nodes_stale;
-        if !is_stale || !is_due || self.client.state() != SessionState::SyncConnected {
+        let is_there = self.client.state() == SessionState::SyncConnected;
+        // After a long silence a heartbeat has to be answered first.
+        let is_alive = self.pulse.known_end() > steady();
+        if !(is_stale && is_due && is_there && is_alive) {
             return Ok(());
         }
         self.read_again = None;
