@@ -48,8 +48,8 @@ impl Engine for ZooKeeper {
             .with_detached()
             .with_fail_eagerly()
             .with_session_timeout(ttl)
-            // A server that stands still is left for another while the lease lasts.
-            .with_connection_timeout(ttl * 3 / 10);
+            // A server that stands still is left for another while the lease lasts; the first one that is tried may be the same.
+            .with_connection_timeout(ttl / 6);
         if let (Some(user), Some(password)) = (&self.0.user, &self.0.password) {
             connector = connector.with_auth("digest", format!("{user}:{password}").as_bytes());
         }
