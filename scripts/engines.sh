@@ -3,6 +3,7 @@
 # find_redis: a Redis or Valkey server in FRESHET_REDIS; or in REDIS_PROBLEM why there is none.
 # find_kafka: Java, and the folder with Kafka's jars in FRESHET_KAFKA; or in KAFKA_PROBLEM why there is none.
 # find_etcd: etcd's server in FRESHET_ETCD; or in ETCD_PROBLEM why there is none.
+# find_zookeeper: Java, and the class path with ZooKeeper's jars in FRESHET_ZOOKEEPER; or in ZOOKEEPER_PROBLEM why there is none.
 # shellcheck disable=SC2034 # read where this is sourced
 
 KAFKA_VERSION=4.2.1
@@ -50,5 +51,24 @@ find_etcd() {
   export FRESHET_ETCD=${FRESHET_ETCD:-$(command -v etcd || true)}
   [ -n "$FRESHET_ETCD" ] && return 0
   ETCD_PROBLEM="found no etcd on PATH, and FRESHET_ETCD names none"
+  return 1
+}
+
+# Where Debian's package puts what the server needs; its jar names the others.
+ZOOKEEPER_JARS=/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-log4j12.jar:/usr/share/java/log4j-1.2.jar
+
+find_zookeeper() {
+  ZOOKEEPER_PROBLEM=
+  export FRESHET_ZOOKEEPER=${FRESHET_ZOOKEEPER:-}
+  if ! have java; then
+    ZOOKEEPER_PROBLEM="found no Java"
+  elif [ -n "$FRESHET_ZOOKEEPER" ]; then
+    return 0
+  elif [ -f "${ZOOKEEPER_JARS%%:*}" ]; then
+    FRESHET_ZOOKEEPER=$ZOOKEEPER_JARS
+    return 0
+  else
+    ZOOKEEPER_PROBLEM="found no ZooKeeper in /usr/share/java, and FRESHET_ZOOKEEPER names no class path"
+  fi
   return 1
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Puts what is missing where it belongs:  scripts/setup.sh page|browser|engines|kafka|redis|etcd|check…
-#   page     what building the page needs: the wasm target, wasm-bindgen, Trunk, wasm-opt
-#   browser  what the browser tests need: Chromium and its driver, and axe-core
-#   engines  what building the clients of the distributed engines needs: a C compiler, OpenSSL and protoc
-#   kafka    what the tests of Kafka need: Java, and a broker
-#   redis    what the tests of Redis need: a server
-#   etcd     what the tests of etcd need: its server
-#   check    what `make check` needs: cargo-deny, shellcheck
+# Puts what is missing where it belongs:  scripts/setup.sh page|browser|engines|kafka|redis|etcd|zookeeper|check…
+#   page       what building the page needs: the wasm target, wasm-bindgen, Trunk, wasm-opt
+#   browser    what the browser tests need: Chromium and its driver, and axe-core
+#   engines    what building the clients of the distributed engines needs: a C compiler, OpenSSL and protoc
+#   kafka      what the tests of Kafka need: Java, and a broker
+#   redis      what the tests of Redis need: a server
+#   etcd       what the tests of etcd need: its server
+#   zookeeper  what the tests of ZooKeeper need: Java, and its server
+#   check      what `make check` needs: cargo-deny, shellcheck
 # Nothing is done twice, nothing is asked, and system packages are installed only by root.
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -303,6 +304,24 @@ etcd() {
   by_hand "etcd" "the package etcd-server, or https://github.com/etcd-io/etcd/releases; on PATH, or named by FRESHET_ETCD"
 }
 
+zookeeper() {
+  # shellcheck source=scripts/engines.sh
+  . "$FRESHET_ROOT/scripts/engines.sh"
+  if find_zookeeper; then
+    there "ZooKeeper" "${FRESHET_ZOOKEEPER%%:*}"
+    return
+  fi
+  if ! have java && can_apt && apt_has default-jre-headless; then
+    step "Java" "ZooKeeper runs on it" apt_install default-jre-headless || true
+  fi
+  if [ ! -f "${ZOOKEEPER_JARS%%:*}" ] && can_apt && apt_has zookeeper; then
+    step "ZooKeeper" "its engine is tested against real servers" apt_install zookeeper || true
+  fi
+  if find_zookeeper; then return; fi
+  by_hand "ZooKeeper, or the Java that it runs on" \
+    "the package zookeeper, or https://zookeeper.apache.org/releases.html; FRESHET_ZOOKEEPER names the class path (FOLDER/lib/*)"
+}
+
 shell_check() {
   if have shellcheck; then
     there shellcheck "$(command -v shellcheck)"
@@ -315,7 +334,7 @@ shell_check() {
 
 # --- what was asked for ---------------------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || set -- page browser engines kafka redis etcd check
+[ $# -gt 0 ] || set -- page browser engines kafka redis etcd zookeeper check
 one_at_a_time
 for part in "$@"; do
   case $part in
@@ -334,11 +353,12 @@ for part in "$@"; do
     kafka) kafka ;;
     redis) redis ;;
     etcd) etcd ;;
+    zookeeper) zookeeper ;;
     check)
       cargo_tool cargo-deny "$CARGO_DENY_VERSION" cargo-deny "checks the licences and sources of dependencies" --locked
       shell_check
       ;;
-    *) die "setup.sh: no part is called '$part'; there are page, browser, engines, kafka, redis, etcd and check" ;;
+    *) die "setup.sh: no part is called '$part'; there are page, browser, engines, kafka, redis, etcd, zookeeper and check" ;;
   esac
 done
 [ "$MISSING" -eq 0 ] || die "set-up is not complete; see above"

@@ -120,11 +120,13 @@ main() {
   scripts/setup.sh kafka || true
   scripts/setup.sh redis || true
   scripts/setup.sh etcd || true
+  scripts/setup.sh zookeeper || true
   # shellcheck source=scripts/engines.sh
   . scripts/engines.sh
   find_kafka || true
   find_redis || true
   find_etcd || true
+  find_zookeeper || true
 
   own_sources
   must "page" "the release binary carries it" scripts/page.sh build
@@ -156,6 +158,7 @@ main() {
         ;;
       election)
         engine election etcd "$ETCD_PROBLEM"
+        engine election zookeeper "$ZOOKEEPER_PROBLEM"
         continue
         ;;
     esac

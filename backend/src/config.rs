@@ -1,5 +1,7 @@
 //! Static configuration: what is fixed when the process starts. Imports no capability.
 
+mod zookeeper;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +15,7 @@ use freshet_wire::{OnFailure, Retention};
 use serde::de::{DeserializeOwned, Error as DeserializeError};
 use serde::{Deserialize, Deserializer};
 
+pub use self::zookeeper::ZooKeeperConfig;
 use crate::network::Network;
 
 /// Everything that `run` needs to know.
@@ -249,6 +252,8 @@ pub enum Election {
     Raft(RaftConfig),
     /// etcd: this process is one candidate among others.
     Etcd(EtcdConfig),
+    /// ZooKeeper, likewise.
+    ZooKeeper(ZooKeeperConfig),
 }
 
 /// Not derived, as [`PubSub`] is not.
@@ -258,7 +263,13 @@ impl<'de> Deserialize<'de> for Election {
         match engine.as_str() {
             Some("raft") => settings(members).map(Self::Raft),
             Some("etcd") => settings(members).map(Self::Etcd),
-            _ => Err(D::Error::custom("engine: one of \"raft\" and \"etcd\" is expected")),
+            Some("zookeeper") => {
+                let config: ZooKeeperConfig = settings(members)?;
+                config.checked().map(Self::ZooKeeper).map_err(D::Error::custom)
+            }
+            _ => Err(D::Error::custom(
+                "engine: one of \"raft\", \"etcd\" and \"zookeeper\" is expected",
+            )),
         }
     }
 }
@@ -597,7 +608,7 @@ mod tests {
             ),
             (
                 "[election]\nengine = 'paxos'",
-                "election: engine: one of \"raft\" and \"etcd\"",
+                "election: engine: one of \"raft\", \"etcd\" and \"zookeeper\"",
             ),
             ("[election]\nengine = 'etcd'", "endpoints"),
             ("[election]\nengine = 'etcd'\nendpoints = []\nttl_s = 0", "a second"),

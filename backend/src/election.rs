@@ -4,6 +4,8 @@
 //! a [`Mandate`] for as long as it leads.
 
 mod board;
+#[cfg(any(feature = "etcd", feature = "zookeeper"))]
+mod candidate;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 #[cfg(feature = "etcd")]
@@ -11,6 +13,8 @@ pub mod etcd;
 mod mandate;
 pub mod raft;
 pub mod timeline;
+#[cfg(feature = "zookeeper")]
+pub mod zookeeper;
 
 use std::fmt;
 use std::path::Path;
@@ -20,6 +24,8 @@ use std::time::Instant;
 use freshet_wire::{Cluster, ClusterNode, FencingToken, Leadership, NodeAction, RaftView};
 
 pub use self::board::{Board, Reading};
+#[cfg(any(feature = "etcd", feature = "zookeeper"))]
+pub use self::candidate::Candidate;
 pub use self::mandate::Mandate;
 use self::raft::RaftElection;
 use self::timeline::Seen;
@@ -64,17 +70,24 @@ pub enum ElectionError {
 
 /// The engine that the configuration names, where this process is called `node`.
 pub fn open(config: &config::Election, data: &Path, node: &str) -> Result<Arc<dyn Election>, ElectionError> {
+    let _ = node;
     match config {
         config::Election::Raft(config) => Ok(Arc::new(RaftElection::open(&data.join("election"), config)?)),
         #[cfg(feature = "etcd")]
-        config::Election::Etcd(config) => Ok(Arc::new(etcd::EtcdElection::open(config, node)?)),
+        config::Election::Etcd(config) => Ok(Arc::new(etcd::open(config, node)?)),
         #[cfg(not(feature = "etcd"))]
-        config::Election::Etcd(_) => {
-            let _ = node;
-            let why = "this program was built without that engine; build it with --features engines";
-            Err(ElectionError::Unavailable(why.to_owned()))
-        }
+        config::Election::Etcd(_) => Err(left_out()),
+        #[cfg(feature = "zookeeper")]
+        config::Election::ZooKeeper(config) => Ok(Arc::new(zookeeper::open(config, node)?)),
+        #[cfg(not(feature = "zookeeper"))]
+        config::Election::ZooKeeper(_) => Err(left_out()),
     }
+}
+
+#[cfg(not(all(feature = "etcd", feature = "zookeeper")))]
+fn left_out() -> ElectionError {
+    let why = "this program was built without that engine; build it with --features engines";
+    ElectionError::Unavailable(why.to_owned())
 }
 
 /// What is told of the cluster by the process that is called `node`; `now_us` is what the wall clock shows at `now`.

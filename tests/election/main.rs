@@ -1,5 +1,11 @@
 //! Leader election against real servers. A module is named as its engine.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+#![cfg(any(feature = "etcd", feature = "zookeeper"))]
+
+mod ensemble;
+mod processes;
 
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "zookeeper")]
+mod zookeeper;

@@ -15,6 +15,7 @@ pub mod raw;
 pub mod redis;
 pub mod server;
 pub mod stream;
+pub mod zookeeper;
 
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

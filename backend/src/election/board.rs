@@ -67,7 +67,7 @@ impl Board {
 
     /// The engine has told which cluster it is.
     #[cfg_attr(
-        not(feature = "etcd"),
+        not(any(feature = "etcd", feature = "zookeeper")),
         expect(dead_code, reason = "the embedded engine knows from the start")
     )]
     pub(crate) fn set_scope(&self, scope: &str) {

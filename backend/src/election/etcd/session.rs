@@ -12,7 +12,8 @@ use freshet_wire::{EngineState, NodeAction, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 
-use super::{CLOSING, Command, Leader, Shared};
+use crate::config::EtcdConfig;
+use crate::election::candidate::{CLOSING, Command, End, Leader, Resigning, Shared, pause};
 use crate::election::timeline::Seen;
 use crate::election::{ElectionError, Mandate};
 use crate::time::steady;
@@ -23,16 +24,8 @@ const HOLD_OFF: Duration = Duration::from_secs(1);
 /// Between two tries to open the streams again, within a lease.
 const REOPEN: Duration = Duration::from_millis(100);
 
-/// How a session ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// As it was asked to.
-    Closed(Option<oneshot::Sender<()>>),
-    Stopped,
-    Failed(String),
-}
-
 pub(super) struct Session<'a> {
+    config: &'a EtcdConfig,
     shared: &'a Shared,
     client: Client,
     lease: i64,
@@ -44,8 +37,7 @@ pub(super) struct Session<'a> {
     /// The token that was given up: we do not lead with it, and the key is to be deleted.
     resigned: u64,
     is_given: bool,
-    /// Who asked us to resign, from which token on, and when it was.
-    resigning: Option<(oneshot::Sender<Result<(), ElectionError>>, Instant)>,
+    resigning: Resigning,
 }
 
 /// The streams, which are opened again when they break.
@@ -68,17 +60,16 @@ fn failed(error: etcd_client::Error) -> Failed {
 
 impl<'a> Session<'a> {
     /// Is granted a lease, and puts this node among the others.
-    pub(super) async fn begin(shared: &'a Shared, mut client: Client) -> Result<Self, Failed> {
-        let patience = shared.config.patience();
+    pub(super) async fn begin(config: &'a EtcdConfig, shared: &'a Shared, mut client: Client) -> Result<Self, Failed> {
+        let patience = config.patience();
         let asked = steady();
-        let ttl_s = i64::try_from(shared.config.ttl_s).unwrap_or(i64::MAX);
+        let ttl_s = i64::try_from(config.ttl_s).unwrap_or(i64::MAX);
         let granted = timeout(patience, client.lease_grant(ttl_s, None)).await;
         let granted = granted.map_err(|_| slow("a lease"))?.map_err(failed)?;
         let cluster = granted.header().map_or(0, ResponseHeader::cluster_id);
-        shared
-            .board
-            .set_scope(&format!("etcd:{cluster:x}:{}", shared.config.prefix));
+        shared.board.set_scope(&format!("etcd:{cluster:x}:{}", config.prefix));
         let session = Self {
+            config,
             shared,
             client,
             lease: granted.id(),
@@ -88,7 +79,7 @@ impl<'a> Session<'a> {
             hold_off: None,
             resigned: 0,
             is_given: false,
-            resigning: None,
+            resigning: Resigning::default(),
         };
         Ok(session)
     }
@@ -110,7 +101,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 Err(broken) => {
-                    if self.mandate().is_none() {
+                    if self.shared.mandate().is_none() {
                         self.shared.view.lock().is_known = false;
                         self.shared.board.grant(None);
                         self.shared.board.see(Seen::Unknown);
@@ -129,7 +120,7 @@ impl<'a> Session<'a> {
     }
 
     fn lease_end(&self) -> Instant {
-        self.renewed + self.ttl.saturating_sub(self.shared.config.margin())
+        self.renewed + self.ttl.saturating_sub(self.config.margin())
     }
 
     /// Reads what is there, and opens the streams from that revision on.
@@ -138,15 +129,11 @@ impl<'a> Session<'a> {
         let lease_end = self.lease_end();
         let open = async {
             // Again after each break: the others may have taken us for gone.
-            let node = self.shared.config.key(&format!("nodes/{}", self.shared.node));
+            let node = self.config.key(&format!("nodes/{}", self.shared.node));
             let put = PutOptions::new().with_lease(self.lease);
             self.client.put(node, "", Some(put)).await.map_err(failed)?;
             let all = GetOptions::new().with_prefix();
-            let there = self
-                .client
-                .get(self.shared.config.key(""), Some(all))
-                .await
-                .map_err(failed)?;
+            let there = self.client.get(self.config.key(""), Some(all)).await.map_err(failed)?;
             let revision = there.header().map_or(0, ResponseHeader::revision);
             {
                 let mut view = self.shared.view.lock();
@@ -157,7 +144,7 @@ impl<'a> Session<'a> {
             there.kvs().iter().for_each(|kv| self.put(kv));
             self.see();
             let from = WatchOptions::new().with_prefix().with_start_revision(revision + 1);
-            let watch = self.client.watch(self.shared.config.key(""), Some(from));
+            let watch = self.client.watch(self.config.key(""), Some(from));
             let watch = watch.await.map_err(failed)?;
             let sent = VecDeque::from([steady()]);
             // It sends a renewal, and waits for the answer to it.
@@ -202,11 +189,11 @@ impl<'a> Session<'a> {
                 self.campaign().await?;
             }
             let hold_off = self.hold_off.filter(|_| leaderless);
-            let overdue = streams.sent.front().map(|sent| *sent + self.shared.config.patience());
+            let overdue = streams.sent.front().map(|sent| *sent + self.config.patience());
             tokio::select! {
                 _ = every.tick() => {
                     streams.sent.push_back(steady());
-                    let asked = timeout(self.shared.config.patience(), streams.keeper.keep_alive()).await;
+                    let asked = timeout(self.config.patience(), streams.keeper.keep_alive()).await;
                     asked.map_err(|_| slow("a renewal"))?.map_err(failed)?;
                 }
                 kept = streams.kept.message() => {
@@ -250,18 +237,18 @@ impl<'a> Session<'a> {
                     Some(Command::Act(action, answer)) => _ = answer.send(Err(self.shared.refused(action))),
                 },
             }
-            self.answer();
+            self.resigning.answer(self.shared);
         }
     }
 
     /// Takes the key, if nobody has it.
     async fn campaign(&mut self) -> Result<(), Failed> {
-        let key = self.shared.config.key("leader");
+        let key = self.config.key("leader");
         let put = PutOptions::new().with_lease(self.lease);
         let take = Txn::new()
             .when([Compare::version(&*key, CompareOp::Equal, 0)])
             .and_then([TxnOp::put(&*key, &*self.shared.node, Some(put))]);
-        let taken = timeout(self.shared.config.patience(), self.client.txn(take)).await;
+        let taken = timeout(self.config.patience(), self.client.txn(take)).await;
         let taken = taken.map_err(|_| slow("the key"))?.map_err(failed)?;
         if taken.succeeded() {
             let revision = taken.header().map_or(0, ResponseHeader::revision);
@@ -279,7 +266,7 @@ impl<'a> Session<'a> {
     }
 
     async fn resign(&mut self, answer: oneshot::Sender<Result<(), ElectionError>>) -> Result<(), Failed> {
-        let Some(mandate) = self.mandate() else {
+        let Some(mandate) = self.shared.mandate() else {
             let _ = answer.send(Err(self.shared.refused(NodeAction::Resign)));
             return Ok(());
         };
@@ -287,7 +274,7 @@ impl<'a> Session<'a> {
         self.shared.board.grant(None);
         self.shared.board.see(Seen::Leaderless);
         self.hold_off = Some(steady() + HOLD_OFF);
-        self.resigning = Some((answer, steady() + HOLD_OFF));
+        self.resigning.begin(answer, steady() + HOLD_OFF);
         self.resigned = mandate.token().number;
         self.is_given = false;
         self.give().await
@@ -298,48 +285,29 @@ impl<'a> Session<'a> {
         if self.is_given {
             return Ok(());
         }
-        let key = self.shared.config.key("leader");
+        let key = self.config.key("leader");
         let created = i64::try_from(self.resigned).unwrap_or(i64::MAX);
         let give = Txn::new()
             .when([Compare::create_revision(&*key, CompareOp::Equal, created)])
             .and_then([TxnOp::delete(&*key, None)]);
-        let given = timeout(self.shared.config.patience(), self.client.txn(give)).await;
+        let given = timeout(self.config.patience(), self.client.txn(give)).await;
         given.map_err(|_| slow("the key"))?.map_err(failed)?;
         self.is_given = true;
         Ok(())
-    }
-
-    /// Tells who asked us to resign, once another leads, or once that is not to be expected.
-    fn answer(&mut self) {
-        let leader = self.shared.view.lock().leader.clone();
-        let is_next = leader.is_some_and(|leader| *leader.node != *self.shared.node);
-        if self
-            .resigning
-            .as_ref()
-            .is_some_and(|(_, until)| is_next || *until <= steady())
-            && let Some((answer, _)) = self.resigning.take()
-        {
-            let _ = answer.send(Ok(()));
-        }
-    }
-
-    fn mandate(&self) -> Option<Arc<Mandate>> {
-        let mandate = self.shared.board.mandate().borrow().clone();
-        mandate.filter(|mandate| mandate.holds(steady()))
     }
 
     /// A renewal that was sent then is confirmed.
     fn renewed(&mut self, sent: Instant) {
         self.renewed = self.renewed.max(sent);
         self.shared.view.lock().contact = Some(steady());
-        if let Some(mandate) = self.mandate() {
+        if let Some(mandate) = self.shared.mandate() {
             mandate.renew(self.renewed);
         }
         self.see();
     }
 
     fn put(&self, kv: &KeyValue) {
-        let Some(name) = self.shared.config.name(kv.key()) else {
+        let Some(name) = self.config.name(kv.key()) else {
             return;
         };
         let mut view = self.shared.view.lock();
@@ -359,7 +327,7 @@ impl<'a> Session<'a> {
     }
 
     fn delete(&self, kv: &KeyValue) {
-        let Some(name) = self.shared.config.name(kv.key()) else {
+        let Some(name) = self.config.name(kv.key()) else {
             return;
         };
         let mut view = self.shared.view.lock();
@@ -383,20 +351,19 @@ impl<'a> Session<'a> {
             Some(Leader { node, token, .. }) if is_ours => {
                 let is_same = |mandate: &Arc<Mandate>| mandate.token().number == token && mandate.holds(steady());
                 if !current.as_ref().is_some_and(is_same) {
-                    current.iter().for_each(|mandate| mandate.revoke());
+                    self.shared.end_mandate();
                     let token = Token {
                         scope: board.scope().to_string().into(),
                         number: token,
                     };
-                    let margin = self.shared.config.margin();
+                    let margin = self.config.margin();
                     let mandate = Mandate::new(Arc::clone(&self.shared.node), token, self.ttl, margin, self.renewed);
                     board.grant(Some(Arc::new(mandate)));
                 }
                 board.see(Seen::Led { node, token });
             }
             leader => {
-                current.iter().for_each(|mandate| mandate.revoke());
-                board.grant(None);
+                self.shared.end_mandate();
                 board.see(match leader {
                     // The key of an earlier run of this node, whose lease has not run out yet.
                     Some(leader) if *leader.node == *self.shared.node => Seen::Leaderless,
@@ -409,19 +376,8 @@ impl<'a> Session<'a> {
     }
 
     async fn revoke(&mut self) {
-        if let Some(mandate) = self.mandate() {
-            mandate.revoke();
-            self.shared.board.grant(None);
-        }
+        self.shared.end_mandate();
         let _ = timeout(CLOSING, self.client.lease_revoke(self.lease)).await;
-    }
-}
-
-/// Until this moment, or for ever.
-async fn pause(until: Option<Instant>) {
-    match until {
-        Some(until) => sleep_until(until.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use freshet_tests::etcd::Etcd;
 use freshet_tests::follower::Page;
 use freshet_tests::http::get;
 use freshet_tests::program::Program;
@@ -11,7 +10,7 @@ use freshet_wire::{Cluster, Event, LeaderState};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::TTL;
+use super::ensemble::Ensemble;
 
 /// How long an election may take, beside other work.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,32 +21,27 @@ fn rounds() -> usize {
     asked.and_then(|text| text.parse().ok()).unwrap_or(2)
 }
 
-struct Nodes {
-    etcd: Etcd,
+struct Nodes<E> {
+    ensemble: E,
     _config: TempDir,
     programs: Vec<Program>,
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-impl Nodes {
+impl<E: Ensemble> Nodes<E> {
     async fn start() -> Self {
-        let etcd = Etcd::start(3).await;
+        let ensemble = E::start(3).await;
         let config = tempfile::tempdir().unwrap();
         let path = config.path().join("freshet.toml");
-        let text = format!(
-            "[election]\nengine = 'etcd'\nendpoints = {:?}\nttl_s = {}\n",
-            etcd.endpoints(),
-            TTL.as_secs()
-        );
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, ensemble.table()).unwrap();
         let path = path.to_str().unwrap();
         let mut programs = Vec::new();
         for name in NAMES {
             programs.push(Program::start(&["--config", path, "--node-id", name]).await);
         }
         Self {
-            etcd,
+            ensemble,
             _config: config,
             programs,
         }
@@ -95,6 +89,26 @@ impl Nodes {
         (index, token, known.unwrap())
     }
 
+    /// The process that leads by its own account, with its token.
+    async fn leading(&self) -> Option<(usize, u64)> {
+        for index in 0..NAMES.len() {
+            let leader = self.cluster(index).await.leader;
+            let lease = leader.as_ref().and_then(|leader| leader.lease.as_ref());
+            if lease.is_some_and(|lease| lease.until_us > now_us()) {
+                return leader.map(|leader| (index, leader.token.number));
+            }
+        }
+        None
+    }
+
+    /// In the log of each, no older token comes after a newer one.
+    async fn tokens_only_grew(&self) {
+        for index in 0..NAMES.len() {
+            let written = written(&self.samples(index).await);
+            assert!(written.is_sorted_by_key(|(_, number)| *number), "{written:?}");
+        }
+    }
+
     async fn samples(&self, index: usize) -> Page {
         get(
             self.programs[index].address,
@@ -103,6 +117,12 @@ impl Nodes {
         .await
         .page()
     }
+}
+
+fn report(what: &str, ttl: Duration, mut took: Vec<Duration>) {
+    took.sort();
+    let (p50, worst) = (took[took.len() / 2], took[took.len() - 1]);
+    println!("{what} {} times, TTL {ttl:?}: p50 {p50:?}, worst {worst:?}", took.len());
 }
 
 /// When each of the events was produced, and with which token.
@@ -114,9 +134,8 @@ fn written(page: &Page) -> Vec<(i64, u64)> {
     page.events.iter().map(|event| of(&event.raw)).collect()
 }
 
-#[tokio::test]
-async fn one_of_three_processes_leads_and_all_tell_the_same() {
-    let nodes = Nodes::start().await;
+pub(crate) async fn one_of_three_processes_leads_and_all_tell_the_same<E: Ensemble>() {
+    let nodes = Nodes::<E>::start().await;
     // Who stands is known to each a moment after who leads: the first leader may be alone.
     nodes.all_listed().await;
     let (leader, token, _) = nodes.leader_after(0, &[0, 1, 2], Instant::now()).await;
@@ -149,9 +168,8 @@ async fn one_of_three_processes_leads_and_all_tell_the_same() {
     }
 }
 
-#[tokio::test]
-async fn a_leader_that_is_killed_is_replaced_when_its_lease_is_over() {
-    let mut nodes = Nodes::start().await;
+pub(crate) async fn a_leader_that_is_killed_is_replaced_when_its_lease_is_over<E: Ensemble>() {
+    let mut nodes = Nodes::<E>::start().await;
     let (mut leader, mut token, _) = nodes.leader_after(0, &[0, 1, 2], Instant::now()).await;
     let mut took = Vec::new();
     for _ in 0..rounds() {
@@ -168,17 +186,12 @@ async fn a_leader_that_is_killed_is_replaced_when_its_lease_is_over() {
             other => panic!("{other:?} after {leader} with {token}"),
         };
     }
-    took.sort();
-    println!(
-        "killed, TTL {TTL:?}: p50 {:?}, worst {:?}",
-        took[took.len() / 2],
-        took[took.len() - 1]
-    );
+    nodes.tokens_only_grew().await;
+    report("killed", E::TTL, took);
 }
 
-#[tokio::test]
-async fn a_leader_that_was_frozen_past_its_lease_writes_nothing_when_it_wakes_up() {
-    let nodes = Nodes::start().await;
+pub(crate) async fn a_leader_that_was_frozen_past_its_lease_writes_nothing_when_it_wakes_up<E: Ensemble>() {
+    let nodes = Nodes::<E>::start().await;
     let (mut leader, mut token, _) = nodes.leader_after(0, &[0, 1, 2], Instant::now()).await;
     let mut took = Vec::new();
     for _ in 0..rounds() {
@@ -197,7 +210,7 @@ async fn a_leader_that_was_frozen_past_its_lease_writes_nothing_when_it_wakes_up
         let (next, number, after) = nodes.leader_after(token, &others, frozen).await;
         took.push(after);
         // The other one leads for sure, and this one has not been told.
-        tokio::time::sleep(TTL).await;
+        tokio::time::sleep(E::TTL).await;
         let woken_us = now_us();
         nodes.programs[leader].process.signal(Signal::CONT);
         nodes.leader_after(number - 1, &[0, 1, 2], frozen).await;
@@ -209,22 +222,63 @@ async fn a_leader_that_was_frozen_past_its_lease_writes_nothing_when_it_wakes_up
         assert!(late.is_empty(), "it wrote after it woke up: {late:?}");
         (leader, token) = (next, number);
     }
-    took.sort();
-    println!(
-        "frozen, TTL {TTL:?}: p50 {:?}, worst {:?}",
-        took[took.len() / 2],
-        took[took.len() - 1]
-    );
+    nodes.tokens_only_grew().await;
+    report("frozen", E::TTL, took);
 }
 
-#[tokio::test]
-async fn the_end_of_a_leader_in_order_hands_over_at_once() {
-    let mut nodes = Nodes::start().await;
+pub(crate) async fn the_end_of_a_leader_in_order_hands_over_at_once<E: Ensemble>() {
+    let mut nodes = Nodes::<E>::start().await;
     let (leader, token, _) = nodes.leader_after(0, &[0, 1, 2], Instant::now()).await;
     let others: Vec<_> = (0..3).filter(|index| *index != leader).collect();
     assert!(nodes.programs[leader].stop().await.success());
     let ended = Instant::now();
     let (_, _, after) = nodes.leader_after(token, &others, ended).await;
-    assert!(after < TTL / 2, "the lease was revoked: {after:?}");
-    assert_eq!(nodes.etcd.endpoints().len(), 3);
+    assert!(after < E::TTL / 2, "it did not wait for the lease: {after:?}");
 }
+
+pub(crate) async fn the_end_of_the_servers_own_leader_is_survived<E: Ensemble>() {
+    let mut nodes = Nodes::<E>::start().await;
+    let (_, mut token, _) = nodes.leader_after(0, &[0, 1, 2], Instant::now()).await;
+    let mut gaps = Vec::new();
+    for _ in 0..rounds() {
+        let server = nodes.ensemble.leader().await;
+        nodes.ensemble.kill(server).await;
+        // Whether the one that leads stays or another comes: tokens never go back, and the longest time without is noted.
+        let (killed, mut led, mut gap) = (Instant::now(), Instant::now(), Duration::ZERO);
+        while killed.elapsed() < E::TTL * 3 {
+            if let Some((_, number)) = nodes.leading().await {
+                assert!(number >= token, "{number} after {token}");
+                (token, led) = (number, Instant::now());
+            }
+            gap = gap.max(led.elapsed());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        gaps.push(gap);
+        (_, token, _) = nodes.leader_after(token - 1, &[0, 1, 2], killed).await;
+        nodes.ensemble.start_again(server).await;
+    }
+    nodes.tokens_only_grew().await;
+    report("without a leader after the servers' own was killed", E::TTL, gaps);
+}
+
+/// A test for each, against this engine's real servers.
+macro_rules! process_tests {
+    ($ensemble:ty) => {
+        $crate::processes::process_tests!($ensemble:
+            one_of_three_processes_leads_and_all_tell_the_same
+            a_leader_that_is_killed_is_replaced_when_its_lease_is_over
+            a_leader_that_was_frozen_past_its_lease_writes_nothing_when_it_wakes_up
+            the_end_of_a_leader_in_order_hands_over_at_once
+            the_end_of_the_servers_own_leader_is_survived
+        );
+    };
+    ($ensemble:ty: $($promise:ident)+) => {
+        $(
+            #[tokio::test]
+            async fn $promise() {
+                $crate::processes::$promise::<$ensemble>().await;
+            }
+        )+
+    };
+}
+pub(crate) use process_tests;

@@ -1,0 +1,73 @@
+//! ZooKeeper: candidates stand in a queue, and the first of them leads.
+//!
+//! ```text
+//! zookeeper.rs: connects; a session that fails is followed by another (candidate.rs)
+//!   session.rs: a session with its heartbeats; a place in the queue; watches on who leads and on who stands before
+//!   pulse.rs: until when the session surely lasts
+//!   place.rs: the names in the queue
+//! ```
+//!
+//! - *Queue*: ephemeral sequential znodes. Each candidate watches the one before it, and whoever leads, of whom it has to tell. Who comes to
+//!   the front accepts by writing to its znode, so the others know that it leads and not just that it would be next.
+//! - *Token*: the zxid that created the leader's znode. The scope names the folder of the queue by path, zxid and time of creation: a queue
+//!   that is made anew, maybe in another ensemble, is another scope.
+//! - *Lease*: the session. Heartbeats are writes, and count from the moment when they were *sent* ([`pulse::Pulse`]); a mandate ends a margin
+//!   before ZooKeeper can let the session expire.
+//! - *Broken connections, a slow ensemble*: the client goes to another server with the same session, and what is there is read anew. When
+//!   nothing is heard for so long that the session may be over, it is unknown who leads until ZooKeeper answers.
+//! - *The end*: the place in the queue is given up, so that the others need not wait for the session to expire.
+
+mod place;
+mod pulse;
+mod session;
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use zookeeper_client::{Client, Error};
+
+use self::session::Session;
+use super::ElectionError;
+use super::candidate::{Candidate, Command, End, Engine, Shared};
+use crate::config::ZooKeeperConfig;
+use crate::time::steady;
+
+#[derive(Debug)]
+struct ZooKeeper(ZooKeeperConfig);
+
+impl Engine for ZooKeeper {
+    type Session<'a> = Session<'a>;
+
+    const NAME: &'static str = "zookeeper";
+    const TITLE: &'static str = "ZooKeeper";
+
+    async fn begin<'a>(&'a self, shared: &'a Shared) -> Result<Session<'a>, String> {
+        let ttl = Duration::from_secs(self.0.session_timeout_s);
+        let mut connector = Client::connector()
+            // A session is not closed when a candidate is stopped, which is to look like a death.
+            .with_detached()
+            .with_fail_eagerly()
+            .with_session_timeout(ttl)
+            // A server that stands still is left for another while the lease lasts; the first one that is tried may be the same.
+            .with_connection_timeout(ttl / 6);
+        if let (Some(user), Some(password)) = (&self.0.user, &self.0.password) {
+            connector = connector.with_auth("digest", format!("{user}:{password}").as_bytes());
+        }
+        let asked = steady();
+        let client = connector.connect(&self.0.servers.join(",")).await;
+        let client = client.map_err(|error| match error {
+            Error::NoHosts => "none of the servers answers".to_owned(),
+            error => error.to_string(),
+        })?;
+        Session::begin(&self.0, shared, client, asked).await
+    }
+
+    async fn run(session: Self::Session<'_>, queue: &mut mpsc::UnboundedReceiver<Command>) -> End {
+        session.run(queue).await
+    }
+}
+
+/// Campaigns as `node`. ZooKeeper may be away: the board says so, and it is tried again.
+pub fn open(config: &ZooKeeperConfig, node: &str) -> Result<Candidate, ElectionError> {
+    Candidate::start(ZooKeeper(config.clone()), node)
+}
