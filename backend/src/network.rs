@@ -39,6 +39,19 @@ impl Network {
         address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.bits) == *self
     }
 
+    pub fn is_ipv4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
+    /// This network, or, where it has more bits than that, the one of so many that it is in.
+    #[must_use]
+    pub fn at_most(self, bits: u8) -> Self {
+        match self.bits > bits {
+            true => Self::of(self.address, bits),
+            false => self,
+        }
+    }
+
     /// Whether some address is in both.
     pub fn overlaps(&self, other: &Self) -> bool {
         match self.bits <= other.bits {

@@ -9,11 +9,14 @@ use freshet::config::{LimitEngine, RedisConfig};
 use freshet::limit::contract::{Harness, a_client, policy};
 use freshet::limit::redis::Redis as Engine;
 use freshet::limit::{Client, Limiter, Policy};
+use freshet_tests::http::{Connection, request};
 use freshet_tests::redis::Redis;
 use freshet_tests::{SOON, Server, now_us, until, within};
 use freshet_wire::{EngineState, LimitStatus, OnFailure, RouteClass};
 use http::Method;
 use serde_json::json;
+
+mod outage;
 
 mod contract {
     freshet::limit_contract!(super::harness);
