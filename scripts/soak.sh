@@ -3,6 +3,7 @@
 # make soak: what takes too long for every test run, and fails where a promise is broken.
 #   KILLS=50     how often the program is killed while events are published to it
 #   FAILOVERS=300 FAULT_STEPS=10000 FRESHET_SEED=7   failovers in a row, and faults by chance, of the embedded election
+#   FLOOD=100000 OUTAGE_S=10   addresses of a flood, and how long Redis is away under load
 #   MINUTES=5    how long the page is held under load
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -18,4 +19,17 @@ grep -h "over $FRESHET_KILLS kills" "$LOGS/$FRESHET_KILLS-kills.log"
 export FRESHET_FAILOVERS=${FAILOVERS:-300} FRESHET_FAULT_STEPS=${FAULT_STEPS:-10000}
 step "elections" "$FRESHET_FAILOVERS failovers in a row, $FRESHET_FAULT_STEPS faults by chance" \
   cargo test --release --locked -p freshet --lib election::raft::tests -- --nocapture failovers_in_a_row whatever_fails || exit 1
+export FRESHET_FLOOD=${FLOOD:-100000} FRESHET_OUTAGE_S=${OUTAGE_S:-10}
+step "flood" "from $FRESHET_FLOOD addresses: memory is bounded, and the honest are served" \
+  cargo test --release --locked -p freshet-tests --test program -- --nocapture a_flood_from || exit 1
+grep -h " addresses in " "$LOGS/flood.log"
+# shellcheck source=scripts/engines.sh
+. scripts/engines.sh
+if find_redis; then
+  step "Redis away" "paused and killed for $FRESHET_OUTAGE_S s under load: the quotas hold" \
+    cargo test --release --locked -p freshet-tests --features redis --test limit -- --nocapture paused_or_killed || exit 1
+  grep -h "admitted" "$LOGS/Redis-away.log"
+else
+  warn "not run: Redis away ($REDIS_PROBLEM)"
+fi
 PART=soak exec scripts/bench.sh
