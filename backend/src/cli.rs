@@ -102,13 +102,15 @@ impl Client {
             }
             let why = match self.agent.run(request).and_then(read) {
                 Ok(answer) if answer.status != 503 && answer.status != 429 => return Ok(answer),
-                // What it says itself when there is room is no trouble, and is waited for.
-                Ok(answer) if let Some(wait) = room_after(&answer) => {
-                    std::thread::sleep(wait);
-                    continue;
-                }
-                Ok(answer) if !patient && pause >= MOST_PAUSE => return Err(refusal(&answer)),
-                Ok(answer) => refusal(&answer),
+                Ok(answer) => match room_after(&answer) {
+                    // That it says itself when there is room is no trouble, and is waited for.
+                    Some(wait) => {
+                        std::thread::sleep(wait);
+                        continue;
+                    }
+                    None if !patient && pause >= MOST_PAUSE => return Err(refusal(&answer)),
+                    None => refusal(&answer),
+                },
                 Err(error) => {
                     let url = self.target.url.clone();
                     let error = CliError::Unreachable { url, error };

@@ -39,15 +39,11 @@ impl Network {
         address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.bits) == *self
     }
 
-    pub fn is_ipv4(&self) -> bool {
-        self.address.is_ipv4()
-    }
-
-    /// This network, or, where it has more bits than that, the one of so many that it is in.
+    /// The network of whole clients, which are /64s of IPv6: one that is smaller means the /64 that it is in, `::1` means `::/64`.
     #[must_use]
-    pub fn at_most(self, bits: u8) -> Self {
-        match self.bits > bits {
-            true => Self::of(self.address, bits),
+    pub fn of_clients(self) -> Self {
+        match self.address.is_ipv6() && self.bits > 64 {
+            true => Self::of(self.address, 64),
             false => self,
         }
     }

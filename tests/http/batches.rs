@@ -79,7 +79,6 @@ async fn a_batch_without_room_is_refused_whole_and_counted_once() {
     assert_eq!(batch(&server, 4).await.status, 201);
     let page = server.poll("from=orders@earliest").await;
     assert_eq!(page.events.len(), 19, "nothing of what was refused is there");
-    // What is no JSON was admitted, and is a request like any other.
     let wrong = server
         .send(Method::POST, "/api/v1/topics/t/events", &[NDJSON], "{]\n")
         .await;

@@ -124,10 +124,23 @@ fn from_the_right(line: &[u8], quotes: bool) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The pairs of an element: told apart by the semicolons that stand outside of quotation marks, as a proxy passes on what it was sent.
+fn pairs(element: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    element.split(move |&byte| {
+        let is_escaped = escaped;
+        escaped = quoted && !is_escaped && byte == b'\\';
+        if byte == b'"' && !is_escaped {
+            quoted = !quoted;
+        }
+        byte == b';' && !quoted
+    })
+}
+
 /// The `for` of an element of Forwarded (RFC 7239, section 4); `None` where it is hidden, unknown or wrong.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     let mut found = None;
-    for pair in element.split(|&byte| byte == b';') {
+    for pair in pairs(element) {
         let at = pair.iter().position(|&byte| byte == b'=')?;
         let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
         // Quotation marks that a client left open would swallow what the proxy appends.
@@ -277,6 +290,9 @@ mod tests {
     #[test]
     fn forwarded_is_read_as_rfc_7239_has_it() {
         assert_eq!(forwarded("for=192.0.2.60;proto=http;by=203.0.113.43"), "192.0.2.60");
+        // The host is what the client asked for.
+        assert_eq!(forwarded("for=192.0.2.60;host=\"a;for=192.0.2.1\""), "192.0.2.60");
+        assert_eq!(forwarded("host=\"a\\\";b\";for=192.0.2.60"), "192.0.2.60");
         assert_eq!(forwarded("For=\"[2001:db8:cafe::17]:4711\""), "2001:db8:cafe::/64");
         assert_eq!(forwarded("for=192.0.2.43, for=198.51.100.17"), "198.51.100.17");
         assert_eq!(

@@ -277,11 +277,12 @@ impl Gate {
     }
 
     fn counted(&self, client: Client, class: RouteClass, verdict: Verdict) -> Verdict {
+        let none: &[Said] = &[];
         let (outcome, said) = match &verdict {
             Verdict::Admitted { said, .. } => (Outcome::Allowed, &said[..]),
             Verdict::Limited(refusal) => (Outcome::Limited, &refusal.said[..]),
-            Verdict::Shed(_) => (Outcome::Shed, &[][..]),
-            Verdict::Denied => (Outcome::Denied, &[][..]),
+            Verdict::Shed(_) => (Outcome::Shed, none),
+            Verdict::Denied => (Outcome::Denied, none),
         };
         self.count(client, class, outcome, said);
         verdict

@@ -75,8 +75,8 @@ impl Rules {
     /// Settings that were validated; what is no network in them would be passed over.
     pub fn new(version: u64, settings: &LimitSettings) -> Self {
         let networks = |texts: &[String]| {
-            let networks = texts.iter().filter_map(|text| text.parse().ok());
-            networks.map(of_whole_clients).collect()
+            let networks = texts.iter().filter_map(|text| text.parse::<Network>().ok());
+            networks.map(Network::of_clients).collect()
         };
         Self {
             version,
@@ -112,11 +112,6 @@ impl Rules {
     pub fn is_denied(&self, client: Client) -> bool {
         self.denied.iter().any(|network| network.contains(client.address()))
     }
-}
-
-/// A client is a /64 of IPv6, so a network that is smaller means the one that it is in: `::1` is `::/64`.
-fn of_whole_clients(network: Network) -> Network {
-    network.at_most(if network.is_ipv4() { 32 } else { 64 })
 }
 
 #[cfg(test)]
