@@ -96,12 +96,7 @@ async fn a_flood_from_as_many_addresses_as_there_are_takes_bounded_memory_and_le
         "limit": {"try": {"burst": slow, "sustained": slow}},
         "source": {"cpu_hz": 0, "network_hz": 0, "memory_hz": 0, "disk_hz": 0, "processes_hz": 0},
     });
-    let changing = request(
-        Method::PATCH,
-        "/api/v1/settings",
-        &[("content-type", "application/merge-patch+json")],
-        &change.to_string(),
-    );
+    let changing = request(Method::PATCH, "/api/v1/settings", &[], &change.to_string());
     assert_eq!(send(address, changing).await.status, 200);
     let mut idle = honest(address, &AtomicBool::new(false), 500).await;
     let before_bytes = program.process.resident_bytes();

@@ -6,7 +6,7 @@ use super::*;
 
 /// b; r is half of it a second.
 const QUOTA: u32 = 100;
-const RATE: f64 = QUOTA as f64 / 2.0;
+const RATE: f64 = 50.0;
 const SERVICES: usize = 2;
 const TRY: &str = "/api/v1/limits/try";
 
@@ -211,7 +211,8 @@ async fn who_hangs_up_while_redis_is_asked_still_owes_what_it_spent_without_it()
     reached(&*engine, EngineState::Up).await;
     // It takes the question and dies without having read it.
     redis.freeze(true);
-    let asking = tokio::time::timeout(Duration::from_millis(20), engine.check(client, &[policy], 1, now_us()));
+    let policies = [policy];
+    let asking = tokio::time::timeout(Duration::from_millis(20), engine.check(client, &policies, 1, now_us()));
     assert!(asking.await.is_err(), "nobody answered");
     redis.kill().await;
     redis.start_again().await;
