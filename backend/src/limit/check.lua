@@ -20,7 +20,8 @@ for i = 1, #KEYS do
       end
     end
   end
-  raised[i] = least > backlog
+  -- More than the whole quota it is after this server's clock was set back, or the quota made smaller: from now on it runs down.
+  raised[i] = least > backlog or backlog > tolerance
   backlog = math.min(math.max(backlog, least), tolerance)
   if backlog + cost * interval > tolerance then
     all = 0

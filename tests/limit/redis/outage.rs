@@ -199,6 +199,24 @@ fn config_with(redis: &Redis) -> RedisConfig {
     }
 }
 
+/// As after the clock of the server, or of the one that took its place, was set back by an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_back_locks_nobody_out_for_longer_than_a_quota_lasts() {
+    let redis = Redis::start().await;
+    let engine = open(&redis.url(), "back:", OnFailure::Closed).await;
+    let (client, policy) = (a_client(), policy(RouteClass::Read, false, 10, 5));
+    let tat_us = now_us() + 3_600_000_000;
+    let key = format!("back:{{{client}}}:read");
+    let set = format!("SET {key} \"{tat_us} {}\" PX 3700000\r\n", policy.interval_us);
+    assert_eq!(redis.say(&set).await.unwrap(), "+OK\r\n");
+    let policies = [policy];
+    let refused = engine.check(client, &policies, 1, now_us()).await.unwrap()[0];
+    assert!(!refused.allowed && refused.retry_after_us <= 500_000, "{refused:?}");
+    tokio::time::sleep(Duration::from_micros(refused.retry_after_us)).await;
+    let again = engine.check(client, &policies, 1, now_us()).await.unwrap()[0];
+    assert!(again.allowed, "{again:?}");
+}
+
 /// Nobody sheds what is owed by hanging up while Redis is asked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_hangs_up_while_redis_is_asked_still_owes_what_it_spent_without_it() {
