@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make bench: measures the release binary beside its opponents and writes docs/benchmarks.md.
-#   PART=fanout make bench   only these parts (of fanout,stuck,poll,log,memory,page,soak); the document keeps the others as they are
+#   PART=fanout make bench   only these parts (of fanout,stuck,poll,log,limits,memory,page,soak); the document keeps the others as they are
 #   MINUTES=1 make soak      the part soak, for this long instead of five minutes; it fails where what it promises is not so
 #   QUICK=1 make bench       few and short rounds, disturbed ones too, and no document: to see whether it works
 # shellcheck source=scripts/lib.sh
@@ -30,9 +30,17 @@ what_the_page_needs() {
   fi
 }
 
+what_the_limits_need() {
+  # shellcheck source=scripts/engines.sh
+  . scripts/engines.sh
+  scripts/setup.sh redis && find_redis || die "the part limits needs Redis: $REDIS_PROBLEM"
+  have redis-benchmark && have redis-cli || die "the part limits needs redis-benchmark and redis-cli, which come with Redis"
+}
+
 scripts/setup.sh page
 case ",${PART:-page}," in *,page,* | *,soak,*) what_a_browser_needs ;; esac
 case ",${PART:-page}," in *,page,*) what_the_page_needs ;; esac
+case ",${PART:-limits}," in *,limits,*) what_the_limits_need ;; esac
 own_sources
 step "page" "the binary that is measured is the one that users get" scripts/page.sh build || exit 1
 step "release binary" "with the page inside" scripts/release.sh binary || exit 1

@@ -4,6 +4,7 @@
 #   KILLS=50     how often the program is killed while events are published to it
 #   FAILOVERS=300 FAULT_STEPS=10000 FRESHET_SEED=7   failovers in a row, and faults by chance, of the embedded election
 #   ETCD_FAULTS=30 ZOOKEEPER_FAULTS=10   how often a leader among three processes is killed and frozen, and the servers' own leader killed
+#   FLOOD=100000 OUTAGE_S=10   addresses of a flood, and how long Redis is away under load
 #   MINUTES=5    how long the page is held under load
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -35,4 +36,18 @@ FRESHET_FEATURES=page,engines \
   step "release binary with engines" "that of the users is built again below" scripts/release.sh binary || exit 1
 faults etcd "${ETCD_FAULTS:-30}"
 faults zookeeper "${ZOOKEEPER_FAULTS:-10}"
+
+export FRESHET_FLOOD=${FLOOD:-100000} FRESHET_OUTAGE_S=${OUTAGE_S:-10}
+step "flood" "from $FRESHET_FLOOD addresses: memory is bounded, and the honest are served" \
+  cargo test --release --locked -p freshet-tests --test program -- --nocapture a_flood_from || exit 1
+grep -h " addresses in " "$LOGS/flood.log"
+# shellcheck source=scripts/engines.sh
+. scripts/engines.sh
+if find_redis; then
+  step "Redis away" "paused and killed for $FRESHET_OUTAGE_S s under load: the quotas hold" \
+    cargo test --release --locked -p freshet-tests --features redis --test limit -- --nocapture paused_or_killed || exit 1
+  grep -h "admitted" "$LOGS/Redis-away.log"
+else
+  warn "not run: Redis away ($REDIS_PROBLEM)"
+fi
 PART=soak exec scripts/bench.sh

@@ -17,6 +17,8 @@ pub use tail::Tail;
 const TIMEOUT: Duration = Duration::from_secs(40);
 /// The longest pause between two tries.
 const MOST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest that it waits for a quota, in seconds.
+const MOST_WAIT_S: u64 = 60;
 /// The largest answer: a page's bound, with room.
 const MOST_ANSWER: u64 = 64 << 20;
 
@@ -100,8 +102,15 @@ impl Client {
             }
             let why = match self.agent.run(request).and_then(read) {
                 Ok(answer) if answer.status != 503 && answer.status != 429 => return Ok(answer),
-                Ok(answer) if !patient && pause >= MOST_PAUSE => return Err(refusal(&answer)),
-                Ok(answer) => refusal(&answer),
+                Ok(answer) => match room_after(&answer) {
+                    // That it says itself when there is room is no trouble, and is waited for.
+                    Some(wait) => {
+                        std::thread::sleep(wait);
+                        continue;
+                    }
+                    None if !patient && pause >= MOST_PAUSE => return Err(refusal(&answer)),
+                    None => refusal(&answer),
+                },
                 Err(error) => {
                     let url = self.target.url.clone();
                     let error = CliError::Unreachable { url, error };
@@ -124,6 +133,13 @@ fn read(mut response: Response<ureq::Body>) -> Result<Answer, ureq::Error> {
     let status = response.status().as_u16();
     let text = response.body_mut().with_config().limit(MOST_ANSWER).read_to_string()?;
     Ok(Answer { status, text })
+}
+
+/// When the quota has room again; `None` where it is not the quota, or so late that nobody wants to wait for it.
+fn room_after(answer: &Answer) -> Option<Duration> {
+    let problem: freshet_wire::Problem = serde_json::from_str(&answer.text).ok()?;
+    let wait_s = problem.retry_after_s.filter(|_| answer.status == 429)?;
+    (wait_s <= MOST_WAIT_S).then(|| Duration::from_secs(wait_s))
 }
 
 /// What the service said no with.

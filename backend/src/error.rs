@@ -33,11 +33,12 @@ enum Extra {
     NoRoom(NoRoom),
 }
 
-/// The policies that had no room, and in how many seconds they will.
+/// The policies that had no room, and in how many seconds they will have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct NoRoom {
     violated: Vec<String>,
-    retry_after_s: u64,
+    /// None where waiting does not help.
+    retry_after_s: Option<u64>,
 }
 
 impl Error {
@@ -192,12 +193,32 @@ impl Error {
         Self {
             extra: Some(Box::new(Extra::NoRoom(NoRoom {
                 violated,
-                retry_after_s,
+                retry_after_s: Some(retry_after_s),
             }))),
             ..Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 QUOTA_EXCEEDED,
                 "The quota is exceeded",
+                detail,
+            )
+        }
+    }
+
+    /// A batch that costs more than these policies ever admit at once. No `Retry-After`: waiting does not help.
+    pub(crate) fn batch_over_quota(violated: Vec<String>, events: u32, most: u32) -> Self {
+        let detail = format!(
+            "a batch of {events} events costs {events}, and the quota of {} never admits more than {most} at once: send batches of up to {most} events; waiting does not help",
+            violated.join(" and ")
+        );
+        Self {
+            extra: Some(Box::new(Extra::NoRoom(NoRoom {
+                violated,
+                retry_after_s: None,
+            }))),
+            ..Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "urn:freshet:batch-over-quota",
+                "The batch is larger than the quota",
                 detail,
             )
         }
@@ -274,7 +295,7 @@ impl Error {
             detail: Some(self.detail.clone()),
             field: self.field.as_deref().map(str::to_owned),
             violated_policies: self.no_room().map_or_else(Vec::new, |no_room| no_room.violated.clone()),
-            retry_after_s: self.no_room().map(|no_room| no_room.retry_after_s),
+            retry_after_s: self.no_room().and_then(|no_room| no_room.retry_after_s),
         }
     }
 }
@@ -411,7 +432,9 @@ impl IntoResponse for Error {
                 headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
             }
             Some(Extra::NoRoom(no_room)) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(no_room.retry_after_s));
+                if let Some(retry_after_s) = no_room.retry_after_s {
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+                }
             }
         }
         if self.status == StatusCode::UNAUTHORIZED {

@@ -12,6 +12,7 @@ pub mod figures;
 pub mod gate;
 pub mod gcra;
 pub mod load;
+pub mod pass;
 pub mod policy;
 #[cfg(feature = "redis")]
 pub mod redis;

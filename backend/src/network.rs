@@ -39,6 +39,15 @@ impl Network {
         address.is_ipv4() == self.address.is_ipv4() && Self::of(address, self.bits) == *self
     }
 
+    /// The network of whole clients, which are /64s of IPv6: one that is smaller means the /64 that it is in, `::1` means `::/64`.
+    #[must_use]
+    pub fn of_clients(self) -> Self {
+        match self.address.is_ipv6() && self.bits > 64 {
+            true => Self::of(self.address, 64),
+            false => self,
+        }
+    }
+
     /// Whether some address is in both.
     pub fn overlaps(&self, other: &Self) -> bool {
         match self.bits <= other.bits {

@@ -179,7 +179,7 @@ fn check_limit(limit: &LimitSettings) -> Result<(), SettingsError> {
         for text in texts {
             match text.parse::<Network>() {
                 Err(error) => return invalid(field.to_owned(), error.to_string()),
-                Ok(network) if field == "limit.denied" && has_loopback(&network) => {
+                Ok(network) if field == "limit.denied" && has_loopback(&network.of_clients()) => {
                     let reason = format!("{text} has a loopback address in it: who denied it could not take it back");
                     return invalid(field.to_owned(), reason);
                 }

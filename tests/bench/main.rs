@@ -7,6 +7,7 @@ mod count;
 mod document;
 mod fanout;
 mod frame;
+mod limits;
 mod load;
 mod log;
 mod machine;
@@ -42,7 +43,7 @@ pub const MOST_HZ: f64 = 10_000.0;
 pub const MOST_STOLEN: f64 = 0.01;
 pub const MOST_OTHERS: f64 = 0.05;
 /// In the order in which they stand in the document.
-pub const PARTS: [&str; 7] = ["fanout", "stuck", "poll", "log", "memory", "page", "soak"];
+pub const PARTS: [&str; 8] = ["fanout", "stuck", "poll", "log", "limits", "memory", "page", "soak"];
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -209,6 +210,7 @@ fn measure(run: &Run) -> Result<(), String> {
             "stuck" => stuck::run(&bench)?,
             "poll" => poll::run(&bench)?,
             "log" => log::run(&bench)?,
+            "limits" => limits::run(&bench)?,
             "memory" => memory::run(&bench)?,
             "page" => page::run(&bench)?,
             "soak" => soak::run(&bench, Duration::from_secs_f64(minutes * 60.0))?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use freshet::limit::embedded::Embedded;
 use freshet::limit::{Client, Limiter, Policy};
 use freshet_tests::http::{Connection, request};
-use freshet_tests::raw::Raw;
+use freshet_tests::raw::{PING, PONG, Raw, TEXT};
 use freshet_tests::{Said, Server, Stream, until};
 use freshet_wire::{ClientLimits, LimitCounts, LimitSettings, LimitStatus, RouteClass};
 use http::Method;
@@ -298,6 +298,28 @@ async fn a_stream_that_does_not_mind_its_quota_is_told_and_then_closed_while_oth
     assert_eq!(heedless.closed().await, 1008);
     server.change(json!({"workload": {"payload_bytes": 64}})).await;
     assert_eq!(other.page().await.events.len(), 1, "a live stream is not disturbed");
+}
+
+#[tokio::test]
+async fn pings_and_pongs_that_nobody_asked_for_spend_the_quota_of_messages() {
+    let server = with(json!({"stream-message": {"burst": slow(4)}})).await;
+    let raw = Raw::open(server.address).await;
+    let mut raw = raw.upgrade(server.address, "pings").await;
+    for head in [PING, PONG, PING, PONG, PING] {
+        raw.send_frame(head, b"x").await;
+    }
+    let mut pongs = 0;
+    let refused = loop {
+        let frame = raw.frame().await;
+        match frame.head {
+            PONG => pongs += 1,
+            TEXT if !frame.payload.starts_with(br#"{"type":"hello""#) => break frame.payload,
+            _ => {}
+        }
+    };
+    let refused = String::from_utf8(refused).unwrap();
+    assert!(refused.contains("stream-message-burst"), "{refused}");
+    assert_eq!(pongs, 3, "the last one is answered too, and told");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Through real HTTP: polling, settings, sources, bad input and what the service says of itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
+mod batches;
 mod cluster;
 mod connection;
 mod flood;

@@ -9,11 +9,14 @@ use freshet::config::{LimitEngine, RedisConfig};
 use freshet::limit::contract::{Harness, a_client, policy};
 use freshet::limit::redis::Redis as Engine;
 use freshet::limit::{Client, Limiter, Policy};
+use freshet_tests::http::{Connection, request};
 use freshet_tests::redis::Redis;
 use freshet_tests::{SOON, Server, now_us, until, within};
 use freshet_wire::{EngineState, LimitStatus, OnFailure, RouteClass};
 use http::Method;
 use serde_json::json;
+
+mod outage;
 
 mod contract {
     freshet::limit_contract!(super::harness);
@@ -367,82 +370,4 @@ async fn while_redis_is_away_each_process_admits_at_most_a_quota_of_its_own() {
         f64::from(after) <= r * after_s + 0.2 * f64::from(QUOTA),
         "a burst on the way back: {after} in {after_s} s"
     );
-}
-
-/// The same script, called by Redis's own benchmark.
-#[ignore = "a measurement, for a quiet machine: cargo test … -- --ignored redis_s_own_benchmark"]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn checks_are_not_much_slower_than_redis_s_own_benchmark_of_the_script() {
-    const CHECKS: u32 = 20_000;
-    const AT_ONCE: u32 = 16;
-    let redis = Redis::start().await;
-    let engine = open(&redis.url(), "cost:", OnFailure::Closed).await;
-    let policies = [
-        policy(RouteClass::Read, false, 12_000, 60),
-        policy(RouteClass::Read, true, 2000, 2),
-    ];
-    let begun = Instant::now();
-    let tasks = (0..AT_ONCE).map(|_| {
-        let (engine, client) = (Arc::clone(&engine), a_client());
-        tokio::spawn(async move {
-            for _ in 0..CHECKS / AT_ONCE {
-                engine.check(client, &policies, 1, now_us()).await.unwrap();
-            }
-        })
-    });
-    for task in tasks.collect::<Vec<_>>() {
-        task.await.unwrap();
-    }
-    let ours = f64::from(CHECKS) / begun.elapsed().as_secs_f64();
-    let script = include_str!("../../backend/src/limit/check.lua");
-    let load = format!("*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n${}\r\n{script}\r\n", script.len());
-    let loaded = redis.say(&load).await.unwrap();
-    let hash = loaded.lines().nth(1).unwrap().to_owned();
-    let arguments: Vec<String> = policies
-        .iter()
-        .flat_map(|policy| [policy.interval_us, policy.tolerance_us(), 0])
-        .map(|number| number.to_string())
-        .collect();
-    let port = redis.address().port().to_string();
-    let output = tokio::task::spawn_blocking(move || {
-        Command::new("redis-benchmark")
-            .args([
-                "-p",
-                &port,
-                "-c",
-                &AT_ONCE.to_string(),
-                "-n",
-                &CHECKS.to_string(),
-                "--csv",
-            ])
-            .args([
-                "EVALSHA",
-                &hash,
-                "2",
-                "bench:{x}:read",
-                "bench:{x}:read-burst",
-                "1",
-                "1",
-            ])
-            .args(arguments)
-            .output()
-    });
-    let Ok(output) = output.await.unwrap() else {
-        println!("{ours:.0} checks/s; not run beside it: there is no redis-benchmark");
-        return;
-    };
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let theirs: f64 = text
-        .lines()
-        .last()
-        .and_then(|line| {
-            line.rsplit("\",\"")
-                .find_map(|field| field.trim_matches('"').parse().ok().filter(|&n: &f64| n > 1000.0))
-        })
-        .unwrap_or_else(|| panic!("{text}"));
-    println!(
-        "{ours:.0} checks/s by {AT_ONCE} at once, redis-benchmark {theirs:.0}/s: {:.2}",
-        ours / theirs
-    );
-    assert!(ours > theirs / 50.0, "{ours} and {theirs}");
 }

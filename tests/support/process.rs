@@ -80,6 +80,14 @@ impl Process {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// What is resident of it in memory, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// Waits for its end, which is when nobody holds its outputs any more; all that it said is in `said` then.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("the end of {}", self.name);

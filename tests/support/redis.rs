@@ -177,6 +177,65 @@ impl Redis {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// The server's process.
+    pub fn process(&self) -> u32 {
+        self.server.as_ref().expect("it runs").id()
+    }
+
+    /// Calls the script of a check as often as Redis's own benchmark can, over so many connections; calls a second.
+    #[cfg(feature = "redis")]
+    pub fn benchmark(
+        &self,
+        policies: &[freshet::limit::Policy],
+        connections: usize,
+        calls: u32,
+    ) -> Result<f64, String> {
+        let script = include_str!("../../backend/src/limit/check.lua");
+        let failed = |error: std::io::Error| error.to_string();
+        let port = self.address.port().to_string();
+        let loaded = Command::new("redis-cli")
+            .args(["-p", &port, "SCRIPT", "LOAD", script])
+            .output()
+            .map_err(|error| format!("redis-cli: {error}"))?;
+        let hash = String::from_utf8_lossy(&loaded.stdout).trim().to_owned();
+        let keys = policies
+            .iter()
+            .map(|policy| format!("benchmark:{{x}}:{}", policy.name()));
+        let numbers = policies
+            .iter()
+            .flat_map(|policy| [policy.interval_us, policy.tolerance_us(), 0])
+            .map(|number| number.to_string());
+        let output = Command::new("redis-benchmark")
+            .args([
+                "-p",
+                &port,
+                "-c",
+                &connections.to_string(),
+                "-n",
+                &calls.to_string(),
+                "--csv",
+            ])
+            .args(["EVALSHA", &hash, &policies.len().to_string()])
+            .args(keys)
+            .args(["1", "1"])
+            .args(numbers)
+            .output()
+            .map_err(|error| format!("redis-benchmark: {error}"))?;
+        if !output.status.success() {
+            return Err(failed(std::io::Error::other(
+                String::from_utf8_lossy(&output.stderr).into_owned(),
+            )));
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // "test","rps","avg_latency_ms",…: the test's name has commas and quotation marks in it.
+        let rate = text.lines().last().and_then(|line| {
+            let mut fields = line.rsplit("\",\"").map(|field| field.trim_matches('"').parse::<f64>());
+            fields.by_ref().map_while(Result::ok).last()
+        });
+        rate.filter(|&rate| rate > 0.0)
+            .ok_or_else(|| format!("redis-benchmark said {text:?}"))
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(self.server.as_ref().expect("it runs"))
     }

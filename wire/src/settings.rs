@@ -138,7 +138,8 @@ impl Default for LimitSettings {
         Self {
             // Some tabs that poll every 100 ms, and whatever a person does beside that.
             read: quotas((2000, 2), (12_000, 60)),
-            publish: quotas((2000, 2), (12_000, 60)),
+            // A batch costs what it has events: the largest one at once, and 1,000 events a second in the long run.
+            publish: quotas((10_000, 2), (60_000, 60)),
             connect: quotas((500, 5), (1200, 60)),
             stream_message: quotas((2000, 2), (12_000, 60)),
             admin: quotas((300, 3), (1200, 60)),

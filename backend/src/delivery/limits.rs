@@ -63,14 +63,21 @@ pub(super) async fn check(
         return next.run(request).await;
     }
     let client = service.gate.client(connection.peer.ip(), request.headers());
-    let verdict = match spends {
-        Spends::One(class) => service.gate.admit(client, class).await,
-        _ => service.gate.admit_free(client),
+    let (verdict, pass) = match spends {
+        // A batch costs what it has events, and that is known only when it was read.
+        Spends::One(RouteClass::Publish) => service.gate.begin(client, RouteClass::Publish).await,
+        Spends::One(class) => (service.gate.admit(client, class).await, None),
+        _ => (service.gate.admit_free(client), None),
     };
     match verdict {
         Verdict::Admitted { said, held } => {
             request.extensions_mut().insert(Asker(client));
+            if let Some(pass) = &pass {
+                request.extensions_mut().insert(Arc::clone(pass));
+            }
             let mut response = next.run(request).await;
+            // It is counted before it is answered.
+            let said = pass.map_or(said, |pass| pass.said());
             write_headers(&said, response.headers_mut());
             drop(held);
             response
@@ -87,7 +94,10 @@ pub(super) async fn check(
 
 /// What is said to a request that found no room.
 pub(super) fn refused(refusal: &Refusal) -> Error {
-    Error::quota_exceeded(refusal.violated(), refusal.retry_after_s())
+    match refusal.most_ever() {
+        Some(most) => Error::batch_over_quota(refusal.violated(), refusal.cost, most),
+        None => Error::quota_exceeded(refusal.violated(), refusal.retry_after_s()),
+    }
 }
 
 /// The policies, and what they decided since the process started: the value of the topic `limits`.

@@ -19,10 +19,11 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
-use super::{Service, body};
+use super::{Service, body, limits};
 use crate::connection::Connection;
 use crate::encode;
 use crate::error::Error;
+use crate::limit::pass::{Pass, Refused};
 use crate::pubsub::{Ack, Idempotency, Publication, Record, TopicSpec};
 use crate::time::now_us;
 
@@ -36,7 +37,8 @@ pub const BODIES_BYTES: usize = 64 << 20;
 const OWN: [&str; 6] = ["workload", "cluster", "limits", "settings", "deliveries", "host"];
 
 /// Publishes one event, whose data is the body (JSON), or a batch, one JSON value a line (`application/x-ndjson`). The answer comes
-/// when the engine has it as durably as it can. Attributes follow the HTTP binding of CloudEvents 1.0 (binary content mode).
+/// when the engine has it as durably as it can. A batch spends as much of the quota `publish` as it has events; one that is larger
+/// than the whole quota is refused with 413 and the most that is admitted at once. Attributes follow the HTTP binding of CloudEvents 1.0 (binary content mode).
 #[utoipa::path(post, path = "/api/v1/topics/{topic}/events", tag = "topics", request_body = serde_json::Value,
     params(
         ("topic" = String, Path, description = "made now, if there is none and the engine lets users make topics"),
@@ -50,30 +52,35 @@ const OWN: [&str; 6] = ["workload", "cluster", "limits", "settings", "deliveries
     responses((status = 201, body = Receipt, description = "one event: its receipt; a batch: a receipt a line"),
         (status = 400, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 401, body = freshet_wire::Problem, content_type = "application/problem+json"),
         (status = 403, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 413, body = freshet_wire::Problem, content_type = "application/problem+json"),
-        (status = 422, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 503, body = freshet_wire::Problem, content_type = "application/problem+json")))]
+        (status = 422, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 429, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 503, body = freshet_wire::Problem, content_type = "application/problem+json")))]
 pub(super) async fn events(
     State(service): State<Arc<Service>>,
     Extension(connection): Extension<Arc<Connection>>,
+    Extension(pass): Extension<Arc<Pass>>,
     Path(topic): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
     let attributes = Attributes::read(&headers, connection.peer)?;
-    let limits = &service.config.limits;
+    let bounds = &service.config.limits;
     let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse().ok())
-        .unwrap_or(limits.publish_bytes);
-    let permits = u32::try_from(length.min(limits.publish_bytes).max(1)).unwrap_or(u32::MAX);
+        .unwrap_or(bounds.publish_bytes);
+    let permits = u32::try_from(length.min(bounds.publish_bytes).max(1)).unwrap_or(u32::MAX);
     let _held = service
         .bodies
         .try_acquire_many(permits)
         .map_err(|_| Error::busy("more is being published than the service holds at once"))?;
-    let body = body::read(body, limits.publish_bytes, limits).await?;
+    let body = body::read(body, bounds.publish_bytes, bounds).await?;
     let batch = is_ndjson(&headers)?;
+    if batch {
+        let events = content::count(&body, bounds.publish_events)?;
+        spend(&pass, events).await?;
+    }
     let data = match batch {
-        true => content::lines(&body, limits.publish_events, limits.event_bytes)?,
-        false => vec![content::data(&body, limits.event_bytes, "the body")?],
+        true => content::lines(&body, bounds.publish_events, bounds.event_bytes)?,
+        false => vec![content::data(&body, bounds.event_bytes, "the body")?],
     };
     if batch && attributes.id.is_some() {
         return Err(Error::parameter(
@@ -95,6 +102,15 @@ pub(super) async fn events(
         "application/json"
     };
     Ok((StatusCode::CREATED, [(header::CONTENT_TYPE, kind)], text.freeze()).into_response())
+}
+
+/// A batch costs what it has events; one is paid for already.
+async fn spend(pass: &Pass, events: usize) -> Result<(), Error> {
+    match pass.spend(u32::try_from(events).unwrap_or(u32::MAX)).await {
+        Ok(()) => Ok(()),
+        Err(Refused::NoRoom(refusal)) => Err(limits::refused(&refusal)),
+        Err(Refused::Shed(why)) => Err(Error::shed(why)),
+    }
 }
 
 /// One event that came by a stream; see [`start`].

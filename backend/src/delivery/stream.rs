@@ -124,6 +124,7 @@ pub(super) async fn upgrade(
                 replay: None,
                 places: Places::new(),
                 said: 0,
+                pinged: false,
                 mistakes: 0,
             };
             session.run(proxied).await;
@@ -154,6 +155,8 @@ struct Session {
     places: Places,
     /// Messages so far.
     said: u64,
+    /// A ping waits for its pong.
+    pinged: bool,
     mistakes: u32,
 }
 
@@ -254,6 +257,7 @@ impl Session {
         let quiet = now - signs.sent >= limits.heartbeat / 2 || now - signs.heard >= limits.silence / 3;
         if quiet && !waiting {
             signs.sent = now;
+            self.pinged = true;
             self.socket.ping()?;
         }
         Ok(())
@@ -280,7 +284,10 @@ impl Session {
 
     async fn take(&mut self, incoming: Incoming) -> Result<(), End> {
         let received_us = now_us();
-        if matches!(incoming, Incoming::Text(_) | Incoming::Ping(_))
+        let is_due = matches!(incoming, Incoming::Pong) && std::mem::take(&mut self.pinged);
+        // A pong that nobody waits for is work like any other; the answer to a ping is not.
+        if matches!(incoming, Incoming::Text(_) | Incoming::Ping(_) | Incoming::Pong)
+            && !is_due
             && let Err(error) = admit(&self.service, self.client, RouteClass::StreamMessage).await
         {
             return self.refuse(&error, None);

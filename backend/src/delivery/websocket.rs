@@ -122,7 +122,12 @@ impl Socket {
             match self.decoder.next() {
                 Some(Incoming::Ping(payload)) => {
                     let sent = self.send(encode_pong(&payload));
-                    return Poll::Ready(Turn::Said(if sent.is_ok() { Incoming::Pong } else { Incoming::Gone }));
+                    let said = if sent.is_ok() {
+                        Incoming::Ping(payload)
+                    } else {
+                        Incoming::Gone
+                    };
+                    return Poll::Ready(Turn::Said(said));
                 }
                 Some(incoming) => return Poll::Ready(Turn::Said(incoming)),
                 None => match ready!(self.poll_fill(cx)) {

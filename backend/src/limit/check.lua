@@ -10,17 +10,20 @@ local stored = redis.call('MGET', unpack(KEYS))
 local before, raised, all = {}, {}, 1
 for i = 1, #KEYS do
   local interval, tolerance, least = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2])
-  local backlog = 0
+  local backlog, set_back = 0, false
   if stored[i] then
     local tat, under = string.match(stored[i], '^(%d+) (%d+)$')
     if tat then
       backlog = math.max(0, tonumber(tat) - now)
       if tonumber(under) ~= interval then
         backlog = math.ceil(backlog * interval / tonumber(under))
+      else
+        -- More than the whole quota it is after this server's clock was set back: it runs down from now on, not from then.
+        set_back = backlog > tolerance
       end
     end
   end
-  raised[i] = least > backlog
+  raised[i] = least > backlog or set_back
   backlog = math.min(math.max(backlog, least), tolerance)
   if backlog + cost * interval > tolerance then
     all = 0

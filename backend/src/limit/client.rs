@@ -44,10 +44,11 @@ impl Client {
         };
         // Several lines are one list (RFC 9110, section 5.3).
         let lines: Vec<_> = headers.get_all(&name).iter().collect();
+        let quotes = config.forwarded_header == ForwardedHeader::Forwarded;
         let hops = lines
             .iter()
             .rev()
-            .flat_map(|line| hops(line.as_bytes()).into_iter().rev());
+            .flat_map(|line| from_the_right(line.as_bytes(), quotes));
         for hop in hops.take(MOST_HOPS) {
             let address = match config.forwarded_header {
                 ForwardedHeader::XForwardedFor => address(hop.trim_ascii()),
@@ -99,24 +100,47 @@ impl fmt::Display for Client {
     }
 }
 
-/// Splits at the commas that stand outside of quotation marks.
-fn hops(line: &[u8]) -> Vec<&[u8]> {
+/// The elements of a list, the last one first. They are told apart from the right too: what the nearest proxy appended is well formed,
+/// whatever stands to the left of it. A quotation mark that a client left open would otherwise swallow it, and the client would pass
+/// for the proxy. `X-Forwarded-For` has no quoted strings at all.
+fn from_the_right(line: &[u8], quotes: bool) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let mut quoted = false;
+        let comma = (0..line.len()).rev().find(|&at| {
+            // Within a quoted string one that stands behind an odd number of backslashes is a part of it.
+            let is_escaped = || line[..at].iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1;
+            match line[at] {
+                b'"' if quotes && !(quoted && is_escaped()) => {
+                    quoted = !quoted;
+                    false
+                }
+                byte => byte == b',' && !quoted,
+            }
+        });
+        rest = comma.map(|at| &line[..at]);
+        Some(comma.map_or(line, |at| &line[at + 1..]))
+    })
+}
+
+/// The pairs of an element: told apart by the semicolons that stand outside of quotation marks, as a proxy passes on what it was sent.
+fn pairs(element: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
-    line.split(|&byte| {
+    element.split(move |&byte| {
         let is_escaped = escaped;
         escaped = quoted && !is_escaped && byte == b'\\';
         if byte == b'"' && !is_escaped {
             quoted = !quoted;
         }
-        byte == b',' && !quoted
+        byte == b';' && !quoted
     })
-    .collect()
 }
 
 /// The `for` of an element of Forwarded (RFC 7239, section 4); `None` where it is hidden, unknown or wrong.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     let mut found = None;
-    for pair in element.split(|&byte| byte == b';') {
+    for pair in pairs(element) {
         let at = pair.iter().position(|&byte| byte == b'=')?;
         let (name, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
         // Quotation marks that a client left open would swallow what the proxy appends.
@@ -266,6 +290,9 @@ mod tests {
     #[test]
     fn forwarded_is_read_as_rfc_7239_has_it() {
         assert_eq!(forwarded("for=192.0.2.60;proto=http;by=203.0.113.43"), "192.0.2.60");
+        // The host is what the client asked for.
+        assert_eq!(forwarded("for=192.0.2.60;host=\"a;for=192.0.2.1\""), "192.0.2.60");
+        assert_eq!(forwarded("host=\"a\\\";b\";for=192.0.2.60"), "192.0.2.60");
         assert_eq!(forwarded("For=\"[2001:db8:cafe::17]:4711\""), "2001:db8:cafe::/64");
         assert_eq!(forwarded("for=192.0.2.43, for=198.51.100.17"), "198.51.100.17");
         assert_eq!(
@@ -277,14 +304,24 @@ mod tests {
 
     #[test]
     fn a_quotation_mark_left_open_hides_nobody() {
-        for (written, appended) in [
-            ("for=198.51.100.1;x=\"", "for=\"[2001:db8::1]:80\""),
-            ("for=198.51.100.1;x=\"", "for=203.0.113.5;proto=\"http\""),
-            ("for=198.51.100.1;x=\"\\", "for=\"203.0.113.5\";proto=\"http\""),
-            ("for=\"198.51.100.1", "for=\"203.0.113.5\""),
+        for written in [
+            "for=198.51.100.1;x=\"",
+            "for=198.51.100.1;x=\"\\",
+            "for=\"198.51.100.1",
+            "\"",
+            "\\\"",
+            "for=198.51.100.1;x=\"a\\\\\"\"",
         ] {
-            let seen = forwarded(&format!("{written}, {appended}"));
-            assert!(seen != "198.51.100.1", "{written}, {appended}: {seen}");
+            for (appended, client) in [
+                ("for=\"[2001:db8::1]:80\"", "2001:db8::/64"),
+                ("for=203.0.113.5;proto=\"http\"", "203.0.113.5"),
+                ("for=\"203.0.113.5\";host=\"a\\\", for=192.0.2.1\"", "203.0.113.5"),
+            ] {
+                let line = format!("{written}, {appended}");
+                assert_eq!(forwarded(&line), client, "{line}");
+            }
+            let line = format!("{written}, 203.0.113.5");
+            assert_eq!(x_forwarded_for("127.0.0.1", &[&line]), "203.0.113.5", "{line}");
         }
     }
 
@@ -320,8 +357,16 @@ mod tests {
                     headers.append(header, HeaderValue::from_str(line).unwrap());
                 }
                 let of = |headers: &HeaderMap| Client::of_request("127.0.0.1".parse().unwrap(), headers, &config);
-                // The proxy appends on a line of its own.
+                // The proxy appends to the last line, or on a line of its own.
                 let seen = if header == "forwarded" { "for=203.0.113.5" } else { "203.0.113.5" };
+                if let Some((last, others)) = lines.split_last() {
+                    let mut headers = HeaderMap::new();
+                    for line in others {
+                        headers.append(header, HeaderValue::from_str(line).unwrap());
+                    }
+                    headers.append(header, HeaderValue::from_str(&format!("{last}, {seen}")).unwrap());
+                    prop_assert_eq!(of(&headers).to_string(), "203.0.113.5");
+                }
                 headers.append(header, HeaderValue::from_static(seen));
                 prop_assert_eq!(of(&headers).to_string(), "203.0.113.5");
             }

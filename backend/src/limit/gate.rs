@@ -15,7 +15,9 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::figures::{Figures, Outcome, Snapshot};
+use super::gcra::decision;
 use super::load::{Held, Kind, Lag, Open};
+use super::pass::Pass;
 use super::{Client, Clock, Decision, Limiter, LimiterError, Policy, Rules};
 use crate::config::{LimitConfig, Limits};
 use crate::time::now_us;
@@ -40,20 +42,36 @@ impl Said {
         f64::from(self.decision.remaining) / f64::from(self.policy.quota.quota.max(1))
     }
 
+    /// Where the client stands now: for the next request of cost 1, whatever this one cost and was told.
     pub fn standing(&self, now_us: i64) -> Standing {
         Standing {
             policy: self.policy.name().to_owned(),
             quota: self.policy.quota,
             remaining: self.decision.remaining,
             full_us: now_us.saturating_add_unsigned(self.decision.reset_us),
-            retry_after_us: self.decision.retry_after_us,
+            retry_after_us: self.of_cost(1).decision.retry_after_us,
         }
+    }
+
+    /// What would be said now to a request of another cost.
+    fn of_cost(&self, cost: u32) -> Self {
+        let backlog_us = i64::try_from(self.decision.reset_us).unwrap_or(i64::MAX);
+        Self {
+            policy: self.policy,
+            decision: decision(&self.policy, backlog_us, backlog_us, cost),
+        }
+    }
+
+    /// It costs more than the whole quota: waiting does not help.
+    pub fn is_never(&self) -> bool {
+        self.decision.retry_after_us == u64::MAX
     }
 
     /// Whole seconds, rounded up, until there is more: until the same is admitted, or, where it was, until the quota is whole.
     fn reset_s(&self) -> u64 {
         let us = match self.decision.allowed {
             true => self.decision.reset_us,
+            false if self.is_never() => self.decision.reset_us,
             false => self.decision.retry_after_us,
         };
         us.div_ceil(1_000_000)
@@ -77,6 +95,8 @@ pub enum Verdict {
 #[derive(Debug, Clone)]
 pub struct Refusal {
     pub said: Vec<Said>,
+    /// What it would have cost.
+    pub cost: u32,
 }
 
 impl Refusal {
@@ -84,6 +104,12 @@ impl Refusal {
     pub fn violated(&self) -> Vec<String> {
         let refusing = self.said.iter().filter(|said| !said.decision.allowed);
         refusing.map(|said| said.policy.name().to_owned()).collect()
+    }
+
+    /// The most that can be admitted at once, where this costs more.
+    pub fn most_ever(&self) -> Option<u32> {
+        let never = self.said.iter().filter(|said| said.is_never());
+        never.map(|said| said.policy.quota.quota).min()
     }
 
     /// Whole seconds after which all of them have room.
@@ -152,21 +178,35 @@ impl Gate {
         Client::of_request(peer, headers, &self.config)
     }
 
-    /// Decides about a request of this class. `kind` is what it holds open.
+    /// Decides about a request of this class.
     pub async fn admit(&self, client: Client, class: RouteClass) -> Verdict {
+        let verdict = self.enter(client, class).await;
+        self.counted(client, class, verdict)
+    }
+
+    /// As [`Self::admit`], for a request whose whole cost is known only when its body was read: it spends 1 now, and the rest by its
+    /// pass. It is counted when it is known what it comes to.
+    pub async fn begin(self: &Arc<Self>, client: Client, class: RouteClass) -> (Verdict, Option<Arc<Pass>>) {
+        match self.enter(client, class).await {
+            Verdict::Admitted { said, held } => {
+                let pass = Pass::new(self, client, class, said.clone());
+                (Verdict::Admitted { said, held }, Some(Arc::new(pass)))
+            }
+            refused => (self.counted(client, class, refused), None),
+        }
+    }
+
+    /// Decides, and counts nothing.
+    async fn enter(&self, client: Client, class: RouteClass) -> Verdict {
         let rules = self.rules();
         if rules.is_denied(client) {
-            self.count(client, class, Outcome::Denied, &[]);
             return Verdict::Denied;
         }
         let held = match self.hold_request(client, &rules) {
             Ok(held) => held,
-            Err(why) => {
-                self.count(client, class, Outcome::Shed, &[]);
-                return Verdict::Shed(why);
-            }
+            Err(why) => return Verdict::Shed(why),
         };
-        match self.spend(client, class, &rules).await {
+        match self.decide(client, class, &rules, 1).await {
             Verdict::Admitted { said, .. } => Verdict::Admitted { said, held: Some(held) },
             refused => refused,
         }
@@ -175,8 +215,8 @@ impl Gate {
     /// Decides about what holds nothing open of its own: a message of a stream. An open stream is not shed, and its network is not
     /// asked for again.
     pub async fn admit_message(&self, client: Client, class: RouteClass) -> Verdict {
-        let rules = self.rules();
-        self.spend(client, class, &rules).await
+        let verdict = self.decide(client, class, &self.rules(), 1).await;
+        self.counted(client, class, verdict)
     }
 
     /// Decides about what needs no quota: it is only denied, or shed.
@@ -194,33 +234,61 @@ impl Gate {
         }
     }
 
-    async fn spend(&self, client: Client, class: RouteClass, rules: &Rules) -> Verdict {
+    /// Spends, and counts nothing.
+    pub(super) async fn decide(&self, client: Client, class: RouteClass, rules: &Rules, cost: u32) -> Verdict {
         let policies = rules.of(class);
         if policies.is_empty() || rules.is_exempt(client) {
-            self.count(client, class, Outcome::Allowed, &[]);
             return Verdict::Admitted {
                 said: Vec::new(),
                 held: None,
             };
         }
-        let decisions = match self.limiter.check(client, policies, 1, self.clock.now_us()).await {
-            Ok(decisions) => decisions,
-            Err(error @ LimiterError::Unavailable(_)) => {
-                self.count(client, class, Outcome::Shed, &[]);
-                return Verdict::Shed(error.to_string());
+        let now_us = self.clock.now_us();
+        match self.limiter.check(client, policies, cost, now_us).await {
+            Ok(decisions) => {
+                let said = said(policies, decisions);
+                match said.iter().all(|said| said.decision.allowed) {
+                    true => Verdict::Admitted { said, held: None },
+                    false => Verdict::Limited(Refusal { said, cost }),
+                }
             }
-        };
-        let said = said(policies, decisions);
-        let allowed = said.iter().all(|said| said.decision.allowed);
-        let outcome = if allowed { Outcome::Allowed } else { Outcome::Limited };
-        self.count(client, class, outcome, &said);
-        match allowed {
-            true => Verdict::Admitted { said, held: None },
-            false => Verdict::Limited(Refusal { said }),
+            Err(error @ LimiterError::Unavailable(_)) => Verdict::Shed(error.to_string()),
         }
     }
 
-    fn count(&self, client: Client, class: RouteClass, outcome: Outcome, said: &[Said]) {
+    /// Spends what a request of this cost, which has spent 1, has not spent yet. A refusal is about the whole of it.
+    pub(super) async fn decide_rest(&self, client: Client, class: RouteClass, cost: u32) -> Verdict {
+        let rules = self.rules();
+        let most = rules.of(class).iter().map(|policy| policy.quota.quota).min();
+        let never = most.is_some_and(|most| cost > most) && !rules.is_exempt(client);
+        let said = match never {
+            // Where it stands, it is told; and nothing is spent.
+            true => match self.limiter.peek(client, rules.of(class), self.clock.now_us()).await {
+                Ok(decisions) => said(rules.of(class), decisions),
+                Err(LimiterError::Unavailable(why)) => return Verdict::Shed(why),
+            },
+            false => match self.decide(client, class, &rules, cost - 1).await {
+                Verdict::Limited(refusal) => refusal.said,
+                other => return other,
+            },
+        };
+        let said = said.iter().map(|said| said.of_cost(cost)).collect();
+        Verdict::Limited(Refusal { said, cost })
+    }
+
+    fn counted(&self, client: Client, class: RouteClass, verdict: Verdict) -> Verdict {
+        let none: &[Said] = &[];
+        let (outcome, said) = match &verdict {
+            Verdict::Admitted { said, .. } => (Outcome::Allowed, &said[..]),
+            Verdict::Limited(refusal) => (Outcome::Limited, &refusal.said[..]),
+            Verdict::Shed(_) => (Outcome::Shed, none),
+            Verdict::Denied => (Outcome::Denied, none),
+        };
+        self.count(client, class, outcome, said);
+        verdict
+    }
+
+    pub(super) fn count(&self, client: Client, class: RouteClass, outcome: Outcome, said: &[Said]) {
         self.figures.count(client, class, outcome, said, now_us());
     }
 
@@ -520,7 +588,10 @@ mod tests {
         let refused = said(false, 0, 60_000_000, 49_999);
         write_headers(&[refused], &mut headers);
         assert_eq!(headers["ratelimit"], "\"read\";r=0;t=1");
-        let refusal = Refusal { said: vec![refused] };
+        let refusal = Refusal {
+            said: vec![refused],
+            cost: 1,
+        };
         assert_eq!(
             (refusal.retry_after_s(), refusal.violated()),
             (1, vec!["read".to_owned()])

@@ -56,7 +56,7 @@ pub fn admits(policy: &Policy, backlog_us: i64, cost: u32) -> bool {
 pub fn decision(policy: &Policy, before_us: i64, after_us: i64, cost: u32) -> Decision {
     let allowed = admits(policy, before_us, cost);
     let free_us = (policy.tolerance_us() - after_us).max(0);
-    let over_us = before_us + policy.cost_us(cost) - policy.tolerance_us();
+    let over_us = before_us.saturating_add(policy.cost_us(cost)) - policy.tolerance_us();
     let retry_after_us = match allowed {
         true => 0,
         // More than the whole quota: waiting does not help.
@@ -124,6 +124,7 @@ mod tests {
         assert!(!client.ask(&policy, 4, wait_us - 1).allowed);
         assert!(client.ask(&policy, 4, wait_us).allowed);
         assert_eq!(client.ask(&policy, 11, 0).retry_after_us, u64::MAX);
+        assert_eq!(client.ask(&policy, u32::MAX, 0).retry_after_us, u64::MAX);
     }
 
     #[test]

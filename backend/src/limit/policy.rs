@@ -74,7 +74,10 @@ pub struct Rules {
 impl Rules {
     /// Settings that were validated; what is no network in them would be passed over.
     pub fn new(version: u64, settings: &LimitSettings) -> Self {
-        let networks = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        let networks = |texts: &[String]| {
+            let networks = texts.iter().filter_map(|text| text.parse::<Network>().ok());
+            networks.map(Network::of_clients).collect()
+        };
         Self {
             version,
             classes: RouteClass::ALL.map(|class| {
@@ -139,5 +142,17 @@ mod tests {
         let client = |text: &str| Client::of(text.parse().unwrap());
         assert!(rules.is_exempt(client("192.0.2.9")) && !rules.is_exempt(client("192.0.3.9")));
         assert!(rules.is_denied(client("2001:db8:1::9")) && !rules.is_denied(client("2001:db9::")));
+    }
+
+    #[test]
+    fn a_single_address_of_ipv6_means_the_client_that_it_is_of() {
+        let mut settings = LimitSettings::default();
+        settings.exempt = vec!["::1".to_owned()];
+        settings.denied = vec!["2001:db8::5".to_owned(), "2001:db8:0:1::/96".to_owned()];
+        let rules = Rules::new(1, &settings);
+        let client = |text: &str| Client::of(text.parse().unwrap());
+        assert!(rules.is_exempt(client("::1")) && !rules.is_exempt(client("127.0.0.1")));
+        assert!(rules.is_denied(client("2001:db8::5")) && rules.is_denied(client("2001:db8:0:1::7")));
+        assert!(!rules.is_denied(client("2001:db8:0:2::5")));
     }
 }

@@ -64,6 +64,23 @@ struct Failure {
     generation: u64,
 }
 
+/// What the server is being told that was spent without it. Where it is not known to have heard, it is owed again: also where the
+/// request is given up while it waits, as when its client hangs up.
+struct Owed<'a> {
+    local: &'a Embedded,
+    client: Client,
+    policies: &'a [Policy],
+    least_us: Vec<i64>,
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        if self.least_us.iter().any(|&least_us| least_us > 0) {
+            self.local.owe_again(self.client, self.policies, &self.least_us);
+        }
+    }
+}
+
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The address may have a password in it.
@@ -168,12 +185,18 @@ impl Redis {
         if policies.is_empty() {
             return Ok(Vec::new());
         }
-        let least_us = match spend && self.is_connected() {
-            true => self.local.take_owed(client, policies, now_us),
-            false => vec![0; policies.len()],
+        let mut owed = Owed {
+            local: &self.local,
+            client,
+            policies,
+            least_us: match spend && self.is_connected() {
+                true => self.local.take_owed(client, policies, now_us),
+                false => vec![0; policies.len()],
+            },
         };
-        match self.ask(client, policies, cost, spend, &least_us).await {
+        match self.ask(client, policies, cost, spend, &owed.least_us).await {
             Ok(before) => {
+                owed.least_us.clear();
                 let admitted = policies
                     .iter()
                     .zip(&before)
@@ -203,10 +226,7 @@ impl Redis {
                 self.without.fetch_add(1, Relaxed);
                 match self.on_failure {
                     OnFailure::Local => Ok(self.local.check_owing(client, policies, cost, now_us)),
-                    OnFailure::Closed => {
-                        self.local.owe_again(client, policies, &least_us);
-                        Err(LimiterError::Unavailable(why))
-                    }
+                    OnFailure::Closed => Err(LimiterError::Unavailable(why)),
                 }
             }
         }

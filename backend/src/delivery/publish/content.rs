@@ -28,15 +28,31 @@ pub(super) fn check(value: &RawValue, what: &str) -> Result<Box<RawValue>, Error
     RawValue::from_string(compact).map_err(|error| Error::not_json(format!("{what} is not JSON: {error}")))
 }
 
+/// How many values a batch has, before any of them is read.
+pub(super) fn count(body: &[u8], most: usize) -> Result<usize, Error> {
+    let count = filled(body).count();
+    match count > most {
+        true => Err(too_many(most)),
+        false => Ok(count),
+    }
+}
+
+fn too_many(most: usize) -> Error {
+    Error::event_too_large(format!("a batch may have {most} events"))
+}
+
+/// The lines in which there is something, and their places.
+fn filled(body: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let lines = body.split(|&byte| byte == b'\n').enumerate();
+    lines.filter(|(_, line)| !line.trim_ascii().is_empty())
+}
+
 /// The values of a batch: one a line (NDJSON); empty lines are passed over.
 pub(super) fn lines(body: &[u8], most: usize, most_bytes: usize) -> Result<Vec<Box<RawValue>>, Error> {
     let mut values = Vec::new();
-    for (number, line) in body.split(|&byte| byte == b'\n').enumerate() {
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
+    for (number, line) in filled(body) {
         if values.len() == most {
-            return Err(Error::event_too_large(format!("a batch may have {most} events")));
+            return Err(too_many(most));
         }
         values.push(data(line, most_bytes, &format!("line {}", number + 1))?);
     }
@@ -119,6 +135,8 @@ mod tests {
         assert_eq!(texts, [r#"{"a":1}"#, "[2,3]", "\"x\""]);
         assert!(lines(b"\n \n", 10, 100).is_err());
         assert!(lines(b"1\n2\n3", 2, 100).is_err());
+        assert_eq!(count(b"1\r\n\n 2\n{]\n", 3).ok(), Some(3));
+        assert!(count(b"1\n2\n3", 2).is_err());
         let wrong = lines(b"1\n{]\n", 10, 100).unwrap_err();
         assert!(wrong.problem().detail.unwrap().starts_with("line 2"));
         assert_eq!(serde_json::from_str::<Value>(values[1].get()).unwrap()[1], 3);

@@ -37,6 +37,8 @@ const PING: u8 = 9;
 const PONG: u8 = 10;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
+/// Of one message: each is work, also one of no bytes, and only whole messages spend a quota.
+const MOST_FRAGMENTS: usize = 4096;
 /// Section 5.5: the payload of a control frame.
 const MOST_CONTROL: usize = 125;
 
@@ -47,6 +49,8 @@ pub(super) struct Decoder {
     unread: Vec<u8>,
     /// The fragments of a text so far (section 5.4).
     text: Option<Vec<u8>>,
+    /// How many those are.
+    fragments: usize,
     most: usize,
 }
 
@@ -55,6 +59,7 @@ impl Decoder {
         Self {
             unread: Vec::new(),
             text: None,
+            fragments: 0,
             most,
         }
     }
@@ -105,8 +110,16 @@ impl Decoder {
                 1 => wrong("a close code is two bytes"),
                 _ => Some(Incoming::Close),
             },
-            (TEXT, None) => self.text(payload, head.last),
+            (TEXT, None) => {
+                self.fragments = 1;
+                self.text(payload, head.last)
+            }
+            (CONTINUATION, Some(_)) if self.fragments == MOST_FRAGMENTS => Some(Incoming::Wrong(
+                CloseCode::Policy,
+                "the message comes in too many fragments",
+            )),
             (CONTINUATION, Some(mut text)) => {
+                self.fragments += 1;
                 if text.len() + payload.len() > self.most {
                     return Some(Incoming::Wrong(CloseCode::TooBig, "the message is too large"));
                 }
@@ -324,6 +337,8 @@ mod tests {
         ]
         .concat();
         assert_eq!(code(long), CloseCode::TooBig);
+        let nothing = client(CONTINUATION, b"", mask).repeat(MOST_FRAGMENTS);
+        assert_eq!(code([client(TEXT, b"a", mask), nothing].concat()), CloseCode::Policy);
         let announced = vec![FIN | TEXT, MASKED | 127, 0, 0, 1, 0, 0, 0, 0, 0];
         assert_eq!(code(announced), CloseCode::TooBig, "before it is sent");
     }
