@@ -3,6 +3,7 @@
 # find_redis: a Redis or Valkey server in FRESHET_REDIS; or in REDIS_PROBLEM why there is none.
 # find_kafka: Java, and the folder with Kafka's jars in FRESHET_KAFKA; or in KAFKA_PROBLEM why there is none.
 # find_etcd: etcd's server in FRESHET_ETCD; or in ETCD_PROBLEM why there is none.
+# find_pubsub_emulator: Java, and Google's emulator in FRESHET_PUBSUB_EMULATOR; or in PUBSUB_PROBLEM why there is none.
 # shellcheck disable=SC2034 # read where this is sourced
 
 KAFKA_VERSION=4.2.1
@@ -50,5 +51,32 @@ find_etcd() {
   export FRESHET_ETCD=${FRESHET_ETCD:-$(command -v etcd || true)}
   [ -n "$FRESHET_ETCD" ] && return 0
   ETCD_PROBLEM="found no etcd on PATH, and FRESHET_ETCD names none"
+  return 1
+}
+
+# Google's emulator is a part of its command-line tools; their archives are kept in the cache, their packages in /usr/lib.
+PUBSUB_SDK=$FRESHET_CACHE/tools/google-cloud-sdk
+
+find_pubsub_emulator() {
+  local sdk jar gcloud=''
+  PUBSUB_PROBLEM=
+  if ! have_java; then
+    PUBSUB_PROBLEM="found no Java 17 or later"
+    return 1
+  fi
+  if [ -n "${FRESHET_PUBSUB_EMULATOR:-}" ] && [ -e "$FRESHET_PUBSUB_EMULATOR" ]; then
+    export FRESHET_PUBSUB_EMULATOR
+    return 0
+  fi
+  if have gcloud; then gcloud=$(gcloud info --format='value(installation.sdk_root)' 2>/dev/null || true); fi
+  for sdk in "$PUBSUB_SDK" ${gcloud:+"$gcloud"} /usr/lib/google-cloud-sdk /usr/share/google-cloud-sdk; do
+    for jar in "$sdk"/platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar; do
+      if [ -e "$jar" ]; then
+        export FRESHET_PUBSUB_EMULATOR=$jar
+        return 0
+      fi
+    done
+  done
+  PUBSUB_PROBLEM="found no emulator of Google Cloud Pub/Sub"
   return 1
 }
