@@ -54,29 +54,35 @@ find_etcd() {
   return 1
 }
 
-# Google's emulator is a part of its command-line tools; their archives are kept in the cache, their packages in /usr/lib.
-PUBSUB_SDK=$FRESHET_CACHE/tools/google-cloud-sdk
-
+# Google's emulator of Cloud Pub/Sub is a part of its command-line tools. Nobody else gives it out.
 find_pubsub_emulator() {
-  local sdk jar gcloud=''
+  local sdk jar
   PUBSUB_PROBLEM=
   if ! have_java; then
     PUBSUB_PROBLEM="found no Java 17 or later"
     return 1
   fi
-  if [ -n "${FRESHET_PUBSUB_EMULATOR:-}" ] && [ -e "$FRESHET_PUBSUB_EMULATOR" ]; then
+  if [ -n "${FRESHET_PUBSUB_EMULATOR:-}" ]; then
     export FRESHET_PUBSUB_EMULATOR
-    return 0
+    [ -e "$FRESHET_PUBSUB_EMULATOR" ] && return 0
+    PUBSUB_PROBLEM="FRESHET_PUBSUB_EMULATOR names $FRESHET_PUBSUB_EMULATOR, which is not there"
+    return 1
   fi
-  if have gcloud; then gcloud=$(gcloud info --format='value(installation.sdk_root)' 2>/dev/null || true); fi
-  for sdk in "$PUBSUB_SDK" ${gcloud:+"$gcloud"} /usr/lib/google-cloud-sdk /usr/share/google-cloud-sdk; do
+  while IFS= read -r sdk; do
     for jar in "$sdk"/platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar; do
       if [ -e "$jar" ]; then
         export FRESHET_PUBSUB_EMULATOR=$jar
         return 0
       fi
     done
-  done
+  done < <(google_cloud_sdks)
   PUBSUB_PROBLEM="found no emulator of Google Cloud Pub/Sub"
   return 1
+}
+
+# The folders in which Google's tools may be: of packages, of its own installer, and what they themselves say, which takes a while.
+google_cloud_sdks() {
+  printf '%s\n' /usr/lib/google-cloud-sdk /usr/share/google-cloud-sdk "$HOME/google-cloud-sdk" \
+    /opt/homebrew/share/google-cloud-sdk /usr/local/share/google-cloud-sdk
+  if have gcloud; then gcloud info --format='value(installation.sdk_root)' 2>/dev/null || true; fi
 }

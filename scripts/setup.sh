@@ -292,7 +292,7 @@ pubsub() {
     by_hand "Java 17 or later" "https://adoptium.net, or the package of your system"
     return
   fi
-  # There where Google's package archive was added.
+  # Google alone gives it out: by its package archive, where that was added to this machine's, or by its own tools.
   if can_apt && apt_has google-cloud-cli-pubsub-emulator; then
     step "Pub/Sub emulator (packages)" "its engine is tested against Google's own emulator" \
       apt_install google-cloud-cli-pubsub-emulator && find_pubsub_emulator && return
@@ -302,7 +302,7 @@ pubsub() {
       gcloud components install pubsub-emulator --quiet && find_pubsub_emulator && return
   fi
   by_hand "Google's Pub/Sub emulator" \
-    "gcloud components install pubsub-emulator, with the command-line tools of https://cloud.google.com/sdk (unpacked in $PUBSUB_SDK, or anywhere), or FRESHET_PUBSUB_EMULATOR names its jar"
+    "only Google gives it out: gcloud components install pubsub-emulator, with the tools of https://cloud.google.com/sdk/docs/install, or the package google-cloud-cli-pubsub-emulator of its archive; FRESHET_PUBSUB_EMULATOR may name its jar"
 }
 
 redis() {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+
 use crate::within;
 
 /// Java starts slowly beside other work.
@@ -35,6 +37,16 @@ impl CloudPubSub {
         };
         emulator.start_again().await;
         emulator
+    }
+
+    /// The emulator that all tests of this program share that do not end it; they have topics of their own.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<CloudPubSub> = OnceCell::const_new();
+        SHARED.get_or_init(Self::start).await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What the configuration's `emulator` wants to know.

@@ -23,10 +23,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use freshet_wire::{Engine, Receipt, Retention};
+use freshet_wire::{Engine, EngineState, Receipt, Retention};
+use google_cloud_pubsub::subscriber::ShutdownToken;
 use parking_lot::RwLock;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use self::follow::Clients;
 use self::health::Health;
@@ -46,12 +48,22 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long opening a topic waits for the service; what the spool has is there without it.
 const READY: Duration = Duration::from_secs(10);
 
+/// How long the end waits for what was published and did not come back yet, and for the last acknowledgements.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// A project's topics, as one node uses them.
 #[derive(Debug)]
 pub struct CloudPubSub {
     shared: Arc<Shared>,
-    topics: RwLock<HashMap<String, (Arc<Topic>, JoinHandle<()>)>>,
+    topics: RwLock<HashMap<String, Open>>,
     closed: AtomicBool,
+}
+
+/// A topic that is open, and the task that follows it.
+#[derive(Debug)]
+struct Open {
+    topic: Arc<Topic>,
+    follower: JoinHandle<()>,
 }
 
 /// What all topics share.
@@ -100,7 +112,7 @@ impl CloudPubSub {
 
     fn topic(&self, name: &str) -> Result<Arc<Topic>, PubSubError> {
         let topics = self.topics.read();
-        let topic = topics.get(name).map(|(topic, _)| Arc::clone(topic));
+        let topic = topics.get(name).map(|open| Arc::clone(&open.topic));
         topic.ok_or_else(|| PubSubError::UnknownTopic(name.to_owned()))
     }
 }
@@ -165,9 +177,16 @@ impl PubSub for CloudPubSub {
             let topic = Arc::new(topic);
             let mut ready = topic.ready.subscribe();
             let follower = tokio::spawn(follow::run(Arc::clone(&self.shared), Arc::clone(&topic)));
-            self.topics.write().insert(name, (topic, follower));
-            // When the service is not there yet the topic is open nevertheless: what the spool has can be read.
-            let _ = tokio::time::timeout(READY, ready.wait_for(|&is_ready| is_ready)).await;
+            self.topics.write().insert(name, Open { topic, follower });
+            // When the service is not there the topic is open nevertheless: what the spool has can be read.
+            let mut state = self.shared.health.watch();
+            let heard = async {
+                tokio::select! {
+                    _ = ready.wait_for(|&is_ready| is_ready) => {}
+                    _ = state.wait_for(|engine| engine.state == EngineState::Down) => {}
+                }
+            };
+            let _ = timeout(READY, heard).await;
             Ok(())
         })
     }
@@ -212,13 +231,18 @@ impl PubSub for CloudPubSub {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             self.closed.store(true, SeqCst);
+            // What was handed over comes back still, and is answered.
+            let _ = timeout(CLOSING, self.shared.waiting.empty()).await;
             let topics = std::mem::take(&mut *self.topics.write());
-            for (topic, follower) in topics.into_values() {
+            let mut streams = Vec::new();
+            for Open { topic, follower } in topics.into_values() {
                 follower.abort();
                 let _ = follower.await;
-                topic.close();
+                streams.extend(topic.close());
             }
-            // What is in the spool and was not acknowledged comes again, and is known then.
+            // The last acknowledgements go out. Without them what is in the spool comes again, and is known then.
+            let ends = streams.iter().map(ShutdownToken::shutdown);
+            let _ = timeout(CLOSING, futures_util::future::join_all(ends)).await;
             self.shared.spool.close().await;
         })
     }
@@ -226,8 +250,8 @@ impl PubSub for CloudPubSub {
 
 impl Drop for CloudPubSub {
     fn drop(&mut self) {
-        for (_, follower) in self.topics.get_mut().values() {
-            follower.abort();
+        for open in self.topics.get_mut().values() {
+            open.follower.abort();
         }
     }
 }

@@ -6,21 +6,32 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use google_cloud_auth::credentials::anonymous;
+use google_cloud_gax::retry_policy::RetryPolicyExt;
 use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
-use google_cloud_pubsub::model::{ExpirationPolicy, Message};
+use google_cloud_pubsub::model::{ExpirationPolicy, Message, Subscription};
+use google_cloud_pubsub::retry_policy::RetryableErrors;
+use google_cloud_pubsub::subscriber::ShutdownBehavior;
 use google_cloud_pubsub::subscriber::handler::Handler;
 use google_cloud_pubsub::{Error, Result as Answered};
 
-use super::publish::Topic;
+use super::publish::{DELIVERY, Topic};
 use super::{ANSWER, Shared, message};
 use crate::pubsub::{Ack, Idempotency, PubSub, PubSubError, Publication};
 
-/// Between two looks whether the service is there.
+/// Between two looks at a subscription, for each [`LOOKS`] topics begun: a project has 6,000 such questions a minute.
 const LOOK: Duration = Duration::from_secs(2);
+const LOOKS: usize = 8;
 
 /// Before the next try: doubled each time, up to the most.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What was not acknowledged for so long comes again, and holds up what follows of the same key: after a crash that is how long keyed
+/// events wait. The least that the service takes; the client asks for more time where it is needed.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// What a subscription says whose topic was deleted.
+const DELETED: &str = "_deleted-topic_";
 
 /// Messages and bytes that the service may send before they are acknowledged.
 const OUTSTANDING_MESSAGES: i64 = 1000;
@@ -55,7 +66,11 @@ impl Clients {
             topics: client!(TopicAdmin::builder(), emulator)?,
             subscriptions: client!(SubscriptionAdmin::builder(), emulator)?,
             subscriber: client!(Subscriber::builder(), emulator)?,
-            publishers: client!(BasePublisher::builder(), emulator)?,
+            // It gives up when those who published have: what comes later than that would be a surprise.
+            publishers: client!(
+                BasePublisher::builder().with_retry_policy(RetryableErrors.with_time_limit(DELIVERY)),
+                emulator
+            )?,
         })
     }
 }
@@ -127,7 +142,16 @@ async fn ensure(shared: &Shared, topic: &Topic, clients: &Clients) -> Result<(),
         let found = clients.subscriptions.get_subscription();
         let found = found.set_subscription(&topic.subscription).send().await;
         if !is(&found, "NOT_FOUND") {
-            return found.map(|_| ()).map_err(|error| error.to_string());
+            let found = found.map_err(|error| error.to_string())?;
+            if found.topic != DELETED {
+                return follows(&found, topic);
+            }
+            // It would stay empty for ever; the topic of the same name that was made since is another one.
+            let away = clients.subscriptions.delete_subscription();
+            let away = away.set_subscription(&topic.subscription).send().await;
+            if !is(&away, "NOT_FOUND") {
+                away.map_err(|error| error.to_string())?;
+            }
         }
         let ttl = i64::from(shared.config.subscription_expiry_s);
         let ttl = google_cloud_wkt::Duration::clamp(ttl, 0);
@@ -136,12 +160,24 @@ async fn ensure(shared: &Shared, topic: &Topic, clients: &Clients) -> Result<(),
             .create_subscription()
             .set_name(&topic.subscription)
             .set_topic(&topic.path)
-            .set_ack_deadline_seconds(60)
+            .set_ack_deadline_seconds(i32::try_from(LEASE.as_secs()).unwrap_or(10))
             .set_enable_message_ordering(true)
             .set_expiration_policy(ExpirationPolicy::new().set_ttl(ttl));
         made(make.send().await)
     })
     .await
+}
+
+fn follows(subscription: &Subscription, topic: &Topic) -> Result<(), String> {
+    let of = &subscription.topic;
+    if *of == topic.path {
+        Ok(())
+    } else if of == DELETED {
+        Err("the topic was deleted there".to_owned())
+    } else {
+        let name = &topic.subscription;
+        Err(format!("{name} is another one's subscription: its topic is {of}"))
+    }
 }
 
 fn is<T>(answer: &Answered<T>, code: &str) -> bool {
@@ -160,11 +196,12 @@ fn made<T>(answer: Answered<T>) -> Result<(), String> {
 /// Looks now and then whether the subscription is still there, and ends when it cannot be known.
 async fn look(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
     loop {
-        tokio::time::sleep(LOOK).await;
+        let times = shared.health.topics().div_ceil(LOOKS).max(1);
+        tokio::time::sleep(LOOK * u32::try_from(times).unwrap_or(u32::MAX)).await;
         let asked = within(async {
             let found = clients.subscriptions.get_subscription();
             let found = found.set_subscription(&topic.subscription).send().await;
-            found.map(|_| ()).map_err(|error| error.to_string())
+            follows(&found.map_err(|error| error.to_string())?, topic)
         });
         if let Err(why) = asked.await {
             return why;
@@ -180,7 +217,10 @@ async fn receive(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
         .subscribe(&topic.subscription)
         .set_max_outstanding_messages(OUTSTANDING_MESSAGES)
         .set_max_outstanding_bytes(OUTSTANDING_BYTES)
+        .set_max_lease_extension(LEASE)
+        .set_shutdown_behavior(ShutdownBehavior::NackImmediately)
         .build();
+    *topic.stream.lock() = Some(messages.shutdown_token());
     let mut spooling = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -223,22 +263,19 @@ fn spool(
         },
     );
     async move {
-        match appended.await {
-            Ok(receipts) => {
-                handler.ack();
-                let ticket = message.attributes.get(message::TRY);
-                if let (Some(ticket), Some(receipt)) = (ticket, receipts.into_iter().next()) {
-                    topic.tell(ticket, receipt);
-                }
-                Ok(())
+        let answer = match appended.await {
+            Ok(receipts) => receipts.into_iter().next().ok_or(PubSubError::Closed),
+            // Of a leader that leads no more, or larger than any record: it is never taken, so it must not come again.
+            Err(error @ (PubSubError::Fenced { .. } | PubSubError::TooLarge { .. })) => {
+                tracing::warn!(topic = topic.name, message = message.message_id, %error, "an event is left out");
+                Err(error)
             }
-            // Of a leader that leads no more: it is never taken, so it must not come again.
-            Err(error @ PubSubError::Fenced { .. }) => {
-                tracing::warn!(topic = topic.name, %error, "an event is left out");
-                handler.ack();
-                Ok(())
-            }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        };
+        handler.ack();
+        if let Some(ticket) = message.attributes.get(message::TRY) {
+            topic.tell(ticket, answer);
         }
+        Ok(())
     }
 }

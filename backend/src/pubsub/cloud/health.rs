@@ -34,6 +34,11 @@ impl Health {
         self.state.subscribe()
     }
 
+    /// Topics of which the service said something.
+    pub(super) fn topics(&self) -> usize {
+        self.topics.lock().len()
+    }
+
     /// What the service said of a topic now. The spool is looked at, too.
     pub(super) fn tell(&self, topic: &str, trouble: Option<String>) {
         let mut topics = self.topics.lock();

@@ -23,6 +23,9 @@ const UNTYPED: &str = "message";
 /// JSON that is nested deeper than this is shown as text: not every reader's parser would take it.
 const MAX_DEPTH: usize = 96;
 
+/// Text that is longer than this as a JSON string, in bytes, is shown as bytes: the spool would not take it. A message has 10 MB.
+const MOST_TEXT: usize = 15 << 20;
+
 pub(super) fn attributes(record: &Record, id: &str, ticket: &str) -> HashMap<String, String> {
     let source = match &record.host {
         Some(host) => format!("//{host}{SOURCE}"),
@@ -73,16 +76,18 @@ pub(super) fn record(attributes: &HashMap<String, String>, data: &[u8], message_
 
 /// JSON stays as it is, text becomes a JSON string, other bytes `{"base64": …}`.
 fn content(data: &[u8]) -> Box<RawValue> {
-    let made = match std::str::from_utf8(data) {
-        Ok(text) => match serde_json::from_str::<&RawValue>(text) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        match serde_json::from_str::<&RawValue>(text) {
             Ok(json) if depth(json.get()) <= MAX_DEPTH => return json.to_owned(),
-            _ => serde_json::value::to_raw_value(text),
-        },
-        Err(_) => {
-            let base64 = base64::engine::general_purpose::STANDARD.encode(data);
-            serde_json::value::to_raw_value(&serde_json::json!({ "base64": base64 }))
+            _ => {}
         }
-    };
+        match serde_json::value::to_raw_value(text) {
+            Ok(string) if string.get().len() <= MOST_TEXT => return string,
+            _ => {}
+        }
+    }
+    let base64 = base64::engine::general_purpose::STANDARD.encode(data);
+    let made = serde_json::value::to_raw_value(&serde_json::json!({ "base64": base64 }));
     made.unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
@@ -142,6 +147,8 @@ mod tests {
         assert_eq!((got.host, got.data.get()), (None, "\"no JSON\""));
         assert_eq!(read(b"").data.get(), "\"\"");
         assert_eq!(read(&[0xff]).data.get(), "{\"base64\":\"/w==\"}");
+        let zeros = read(&vec![0; 10_000_000]);
+        assert!(zeros.data.get().starts_with("{\"base64\"") && zeros.data.get().len() <= MOST_TEXT);
         let deep = "[".repeat(MAX_DEPTH + 1) + &"]".repeat(MAX_DEPTH + 1);
         assert!(read(deep.as_bytes()).data.get().starts_with('"'));
         assert_eq!(read(b"{\"a\":\"[[[\"}").data.get(), "{\"a\":\"[[[\"}");

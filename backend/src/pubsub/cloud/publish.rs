@@ -9,14 +9,15 @@ use std::time::Duration;
 use freshet_wire::{Receipt, TopicKind};
 use google_cloud_pubsub::client::Publisher;
 use google_cloud_pubsub::model::Message;
+use google_cloud_pubsub::subscriber::ShutdownToken;
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::{Shared, message, names};
 use crate::pubsub::{PubSubError, Publication, Record, TopicSpec};
 
 /// What was published and did not come back for so long is refused: it may be there nevertheless.
-const DELIVERY: Duration = Duration::from_secs(15);
+pub(super) const DELIVERY: Duration = Duration::from_secs(30);
 
 /// Events and bytes that may be on their way, over all topics.
 const WAITING_EVENTS: usize = 20_000;
@@ -33,9 +34,22 @@ const ATTRIBUTE_BYTES: usize = 1024;
 pub(super) struct Waiting {
     events: AtomicUsize,
     bytes: AtomicUsize,
+    left: Notify,
 }
 
 impl Waiting {
+    /// Waits until nothing is on its way.
+    pub(super) async fn empty(&self) {
+        loop {
+            let mut left = std::pin::pin!(self.left.notified());
+            left.as_mut().enable();
+            if self.events.load(Relaxed) == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
     /// One publication always fits, if it is alone.
     fn enter(self: &Arc<Self>, events: usize, bytes: usize) -> Option<Place> {
         let place = Place {
@@ -62,6 +76,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.waiting.events.fetch_sub(self.events, Relaxed);
         self.waiting.bytes.fetch_sub(self.bytes, Relaxed);
+        self.waiting.left.notify_waiters();
     }
 }
 
@@ -77,11 +92,13 @@ pub(super) struct Topic {
     /// The service has the topic and this node's subscription, and answers.
     pub(super) ready: watch::Sender<bool>,
     pub(super) publisher: Mutex<Option<Arc<Publisher>>>,
+    /// Ends the stream of messages once it has sent its acknowledgements.
+    pub(super) stream: Mutex<Option<ShutdownToken>>,
     /// This session's tries begin so; another session's messages are nobody's here.
     session: u64,
     number: AtomicU64,
     /// Those who wait for the offset of their event, by try.
-    waiters: Mutex<HashMap<String, oneshot::Sender<Receipt>>>,
+    waiters: Mutex<HashMap<String, oneshot::Sender<Result<Receipt, PubSubError>>>>,
 }
 
 impl Topic {
@@ -105,6 +122,7 @@ impl Topic {
             key: (spec.kind == TopicKind::State).then(|| "state".to_owned()),
             ready: watch::Sender::new(false),
             publisher: Mutex::default(),
+            stream: Mutex::default(),
             session,
             number: AtomicU64::new(0),
             waiters: Mutex::default(),
@@ -177,7 +195,7 @@ impl Topic {
             let each = sent.into_iter().map(|(taken, told, forget)| async move {
                 let _forget = forget;
                 match taken.await {
-                    Ok(Ok(_)) => told.await.map_err(|_| PubSubError::Closed),
+                    Ok(Ok(_)) => told.await.unwrap_or(Err(PubSubError::Closed)),
                     Ok(Err(error)) => Err(PubSubError::Unavailable(format!("Pub/Sub did not take it: {error}"))),
                     Err(_) => Err(PubSubError::Closed),
                 }
@@ -191,17 +209,19 @@ impl Topic {
         Ok(async move { waiting.await.unwrap_or(Err(PubSubError::Closed)) })
     }
 
-    /// An event of this try is on disk.
-    pub(super) fn tell(&self, ticket: &str, receipt: Receipt) {
+    /// An event of this try is on disk, or the spool never takes it.
+    pub(super) fn tell(&self, ticket: &str, answer: Result<Receipt, PubSubError>) {
         if let Some(waiter) = self.waiters.lock().remove(ticket) {
-            let _ = waiter.send(receipt);
+            let _ = waiter.send(answer);
         }
     }
 
-    /// Nothing comes back any more.
-    pub(super) fn close(&self) {
+    /// Nothing comes back any more. The stream, if there is one, may have acknowledgements to send.
+    pub(super) fn close(&self) -> Option<ShutdownToken> {
         self.ready.send_replace(false);
+        self.publisher.lock().take();
         self.waiters.lock().clear();
+        self.stream.lock().take()
     }
 }
 
