@@ -4,6 +4,7 @@
 # find_kafka: Java, and the folder with Kafka's jars in FRESHET_KAFKA; or in KAFKA_PROBLEM why there is none.
 # find_etcd: etcd's server in FRESHET_ETCD; or in ETCD_PROBLEM why there is none.
 # find_zookeeper: Java, and the class path with ZooKeeper's jars in FRESHET_ZOOKEEPER; or in ZOOKEEPER_PROBLEM why there is none.
+# find_pubsub_emulator: Java, and Google's emulator in FRESHET_PUBSUB_EMULATOR; or in PUBSUB_PROBLEM why there is none.
 # shellcheck disable=SC2034 # read where this is sourced
 
 KAFKA_VERSION=4.2.1
@@ -71,4 +72,37 @@ find_zookeeper() {
     ZOOKEEPER_PROBLEM="found no ZooKeeper in /usr/share/java, and FRESHET_ZOOKEEPER names no class path"
   fi
   return 1
+}
+
+# Google's emulator of Cloud Pub/Sub is a part of its command-line tools. Nobody else gives it out.
+find_pubsub_emulator() {
+  local sdk jar
+  PUBSUB_PROBLEM=
+  if ! have_java; then
+    PUBSUB_PROBLEM="found no Java 17 or later"
+    return 1
+  fi
+  if [ -n "${FRESHET_PUBSUB_EMULATOR:-}" ]; then
+    export FRESHET_PUBSUB_EMULATOR
+    [ -e "$FRESHET_PUBSUB_EMULATOR" ] && return 0
+    PUBSUB_PROBLEM="FRESHET_PUBSUB_EMULATOR names $FRESHET_PUBSUB_EMULATOR, which is not there"
+    return 1
+  fi
+  while IFS= read -r sdk; do
+    for jar in "$sdk"/platform/pubsub-emulator/lib/cloud-pubsub-emulator-*-all.jar; do
+      if [ -e "$jar" ]; then
+        export FRESHET_PUBSUB_EMULATOR=$jar
+        return 0
+      fi
+    done
+  done < <(google_cloud_sdks)
+  PUBSUB_PROBLEM="found no emulator of Google Cloud Pub/Sub"
+  return 1
+}
+
+# The folders in which Google's tools may be: of packages, of its own installer, and what they themselves say, which takes a while.
+google_cloud_sdks() {
+  printf '%s\n' /usr/lib/google-cloud-sdk /usr/share/google-cloud-sdk "$HOME/google-cloud-sdk" \
+    /opt/homebrew/share/google-cloud-sdk /usr/local/share/google-cloud-sdk
+  if have gcloud; then gcloud info --format='value(installation.sdk_root)' 2>/dev/null || true; fi
 }

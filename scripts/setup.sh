@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Puts what is missing where it belongs:  scripts/setup.sh page|browser|engines|kafka|redis|etcd|zookeeper|check…
+# Puts what is missing where it belongs:  scripts/setup.sh page|browser|engines|kafka|pubsub|redis|etcd|zookeeper|check…
 #   page       what building the page needs: the wasm target, wasm-bindgen, Trunk, wasm-opt
 #   browser    what the browser tests need: Chromium and its driver, and axe-core
 #   engines    what building the clients of the distributed engines needs: a C compiler, OpenSSL and protoc
 #   kafka      what the tests of Kafka need: Java, and a broker
+#   pubsub     what the tests of Google Cloud Pub/Sub need: Java, and Google's emulator
 #   redis      what the tests of Redis need: a server
 #   etcd       what the tests of etcd need: its server
 #   zookeeper  what the tests of ZooKeeper need: Java, and its server
@@ -278,6 +279,33 @@ kafka() {
   fi
 }
 
+pubsub() {
+  # shellcheck source=scripts/engines.sh
+  . "$FRESHET_ROOT/scripts/engines.sh"
+  if find_pubsub_emulator; then
+    there "Pub/Sub emulator" "$FRESHET_PUBSUB_EMULATOR"
+    return
+  fi
+  if ! have_java && can_apt && apt_has default-jre-headless; then
+    step "Java" "the Pub/Sub emulator runs on it" apt_install default-jre-headless || true
+  fi
+  if ! have_java; then
+    by_hand "Java 17 or later" "https://adoptium.net, or the package of your system"
+    return
+  fi
+  # Google alone gives it out: by its package archive, where that was added to this machine's, or by its own tools.
+  if can_apt && apt_has google-cloud-cli-pubsub-emulator; then
+    step "Pub/Sub emulator (packages)" "its engine is tested against Google's own emulator" \
+      apt_install google-cloud-cli-pubsub-emulator && find_pubsub_emulator && return
+  fi
+  if have gcloud; then
+    step "Pub/Sub emulator (gcloud)" "its engine is tested against Google's own emulator" \
+      gcloud components install pubsub-emulator --quiet && find_pubsub_emulator && return
+  fi
+  by_hand "Google's Pub/Sub emulator" \
+    "only Google gives it out: gcloud components install pubsub-emulator, with the tools of https://cloud.google.com/sdk/docs/install, or the package google-cloud-cli-pubsub-emulator of its archive; FRESHET_PUBSUB_EMULATOR may name its jar"
+}
+
 redis() {
   # shellcheck source=scripts/engines.sh
   . "$FRESHET_ROOT/scripts/engines.sh"
@@ -334,7 +362,7 @@ shell_check() {
 
 # --- what was asked for ---------------------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || set -- page browser engines kafka redis etcd zookeeper check
+[ $# -gt 0 ] || set -- page browser engines kafka pubsub redis etcd zookeeper check
 one_at_a_time
 for part in "$@"; do
   case $part in
@@ -351,6 +379,7 @@ for part in "$@"; do
       ;;
     engines) engines ;;
     kafka) kafka ;;
+    pubsub) pubsub ;;
     redis) redis ;;
     etcd) etcd ;;
     zookeeper) zookeeper ;;
@@ -358,7 +387,7 @@ for part in "$@"; do
       cargo_tool cargo-deny "$CARGO_DENY_VERSION" cargo-deny "checks the licences and sources of dependencies" --locked
       shell_check
       ;;
-    *) die "setup.sh: no part is called '$part'; there are page, browser, engines, kafka, redis, etcd, zookeeper and check" ;;
+    *) die "setup.sh: no part is called '$part'; there are page, browser, engines, kafka, pubsub, redis, etcd, zookeeper and check" ;;
   esac
 done
 [ "$MISSING" -eq 0 ] || die "set-up is not complete; see above"

@@ -46,6 +46,8 @@ pub enum PubSub {
     Memory,
     /// Apache Kafka.
     Kafka(KafkaConfig),
+    /// Google Cloud Pub/Sub, spooled into a log in the data folder.
+    CloudPubSub(CloudPubSubConfig),
 }
 
 impl PubSub {
@@ -53,6 +55,7 @@ impl PubSub {
     pub fn retention(&self) -> Retention {
         match self {
             Self::Log(log) => log.retention(),
+            Self::CloudPubSub(cloud) => cloud.spool.retention(),
             Self::Kafka(_) => LogConfig::default().retention(),
             Self::Memory => Retention::default(),
         }
@@ -67,8 +70,9 @@ impl<'de> Deserialize<'de> for PubSub {
             Some("log") => settings(members).map(Self::Log),
             Some("memory") => settings(members).map(|Nothing {}| Self::Memory),
             Some("kafka") => settings(members).map(Self::Kafka),
+            Some("cloud-pubsub") => settings(members).map(Self::CloudPubSub),
             _ => Err(D::Error::custom(
-                "engine: one of \"log\", \"memory\" and \"kafka\" is expected",
+                "engine: one of \"log\", \"memory\", \"kafka\" and \"cloud-pubsub\" is expected",
             )),
         }
     }
@@ -144,7 +148,7 @@ pub struct KafkaConfig {
     /// `HOST:PORT`, separated by commas.
     pub brokers: String,
     /// What stands before the names of Freshet's own topics in the cluster.
-    #[serde(default = "kafka_prefix")]
+    #[serde(default = "own_prefix")]
     pub prefix: String,
     /// Existing topics of the cluster to watch, by their names there. They are read, never written.
     #[serde(default)]
@@ -159,7 +163,31 @@ pub struct KafkaConfig {
     pub properties: BTreeMap<String, String>,
 }
 
-fn kafka_prefix() -> String {
+/// How Google Cloud Pub/Sub is reached. Credentials are found the standard way (Application Default Credentials).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudPubSubConfig {
+    /// The project's id.
+    pub project: String,
+    /// What stands before the names of Freshet's topics and subscriptions in the project.
+    #[serde(default = "own_prefix")]
+    pub prefix: String,
+    /// An emulator's `http://HOST:PORT`; it is asked without credentials.
+    #[serde(default)]
+    pub emulator: Option<String>,
+    /// A node's subscription that nobody used for so long is removed by the service, in seconds; a day at least.
+    #[serde(default = "cloud_expiry_s")]
+    pub subscription_expiry_s: u32,
+    /// What the log keeps into which messages are put.
+    #[serde(default)]
+    pub spool: LogConfig,
+}
+
+fn cloud_expiry_s() -> u32 {
+    31 * 24 * 3600
+}
+
+fn own_prefix() -> String {
     "freshet.".to_owned()
 }
 
@@ -583,6 +611,15 @@ mod tests {
             ("k:9092", "freshet.", 1)
         );
         assert_eq!(kafka.properties["sasl.username"], "u");
+        let cloud = read("[pubsub]\nengine = 'cloud-pubsub'\nproject = 'p'\nspool = {max_topics = 7}").unwrap();
+        let PubSub::CloudPubSub(cloud) = cloud.pubsub else {
+            panic!("{cloud:?}")
+        };
+        assert_eq!(
+            (&*cloud.project, &*cloud.prefix, &cloud.emulator),
+            ("p", "freshet.", &None)
+        );
+        assert_eq!(cloud.spool.max_topics, 7);
         let limit = "[limit]\nengine = 'redis'\ntrusted_proxies = ['10.0.0.0/8']\n[limit.redis]\nurl = 'rediss://r'\non_failure = 'closed'";
         let limit = read(limit).unwrap().limit;
         assert_eq!(
@@ -594,11 +631,12 @@ mod tests {
             ("[limit]\ntrusted_proxies = ['10.0.0.0/33']", "10.0.0.0/33"),
             ("[limit]\nforwarded_header = 'x-real-ip'", "x-real-ip"),
             ("[pubsub]\nengine = 'kafka'", "pubsub: missing field `brokers`"),
+            ("[pubsub]\nengine = 'cloud-pubsub'", "pubsub: missing field `project`"),
             ("[pubsub]\nengine = 'log'\nmax_bites = 1", "max_bites"),
             ("[pubsub]\nengine = 'memory'\nmax_bytes = 1", "max_bytes"),
             (
                 "[pubsub]\nengine = 'rabbit'",
-                "pubsub: engine: one of \"log\", \"memory\" and \"kafka\"",
+                "pubsub: engine: one of \"log\", \"memory\", \"kafka\" and \"cloud-pubsub\"",
             ),
             ("[pubsub]\nmax_bytes = 1", "engine"),
             ("[pubsub]\nengine = 'log'\nmax_topics = 'many'", "pubsub: max_topics: "),

@@ -3,6 +3,8 @@
 //! The guarantees are those of [`PubSub`]; each engine states in its [`Capabilities`] what it can beyond them, and passes
 //! `pubsub/contract.rs`. Offsets, order and replay are the engine's; who reads knows the tail alone.
 
+#[cfg(feature = "cloud-pubsub")]
+pub mod cloud;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod embedded;
@@ -264,8 +266,13 @@ pub fn open(config: &config::PubSub, data: &Path, node: &str) -> Result<Arc<dyn 
         config::PubSub::Memory => Ok(Arc::new(Memory::forgetful())),
         #[cfg(feature = "kafka")]
         config::PubSub::Kafka(config) => Ok(Arc::new(kafka::Kafka::open(config, node)?)),
-        #[cfg(not(feature = "kafka"))]
-        config::PubSub::Kafka(_) => {
+        #[cfg(feature = "cloud-pubsub")]
+        config::PubSub::CloudPubSub(config) => {
+            let spool = data.join("spool");
+            Ok(Arc::new(cloud::CloudPubSub::open(config, &spool, node)?))
+        }
+        #[cfg(not(all(feature = "cloud-pubsub", feature = "kafka")))]
+        _ => {
             let _ = node;
             let why = "this program was built without that engine; build it with --features engines";
             Err(PubSubError::Unavailable(why.to_owned()))

@@ -1,6 +1,8 @@
-//! A distance on one machine: a TCP proxy on loopback that hands every byte on a while after it came.
+//! A distance on one machine: a TCP proxy on loopback that hands every byte on a while after it came, or loses it.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 pub struct Proxy {
     pub address: SocketAddr,
     accepting: JoinHandle<()>,
+    is_losing: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -22,6 +25,8 @@ impl Proxy {
     pub async fn start(server: SocketAddr, there: Duration, back: Duration) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
+        let is_losing = Arc::new(AtomicBool::new(false));
+        let (loses, never) = (Arc::clone(&is_losing), Arc::new(AtomicBool::new(false)));
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(server).await else {
@@ -31,11 +36,20 @@ impl Proxy {
                 _ = server.set_nodelay(true);
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
-                tokio::spawn(carry(from_client, to_server, there));
-                tokio::spawn(carry(from_server, to_client, back));
+                tokio::spawn(carry(from_client, to_server, there, Arc::clone(&loses)));
+                tokio::spawn(carry(from_server, to_client, back, Arc::clone(&never)));
             }
         });
-        Self { address, accepting }
+        Self {
+            address,
+            accepting,
+            is_losing,
+        }
+    }
+
+    /// From now on nothing that clients send arrives; what the server sends still does.
+    pub fn lose(&self) {
+        self.is_losing.store(true, Relaxed);
     }
 }
 
@@ -45,7 +59,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration, is_losing: Arc<AtomicBool>) {
     let (sender, mut on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     let reading = async move {
         loop {
@@ -53,6 +67,9 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration)
             match from.read_buf(&mut bytes).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return,
+            }
+            if is_losing.load(Relaxed) {
+                continue;
             }
             if sender.send((Instant::now() + delay, bytes)).await.is_err() {
                 return;

@@ -316,7 +316,7 @@ pub async fn read_all(engine: &Arc<dyn PubSub>, topic: &str, partition: u32, fro
     }
 }
 
-const BUDGET: Budget = Budget {
+pub const BUDGET: Budget = Budget {
     events: 100,
     bytes: 256 << 10,
 };

@@ -1,0 +1,281 @@
+//! Following a topic: its subscription is made, what it brings is put into the spool, and acknowledged when it is on disk there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use google_cloud_auth::credentials::anonymous;
+use google_cloud_gax::retry_policy::RetryPolicyExt;
+use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
+use google_cloud_pubsub::model::{ExpirationPolicy, Message, Subscription};
+use google_cloud_pubsub::retry_policy::RetryableErrors;
+use google_cloud_pubsub::subscriber::ShutdownBehavior;
+use google_cloud_pubsub::subscriber::handler::Handler;
+use google_cloud_pubsub::{Error, Result as Answered};
+
+use super::publish::{DELIVERY, Topic};
+use super::{ANSWER, Shared, message};
+use crate::pubsub::{Ack, Idempotency, PubSub, PubSubError, Publication};
+
+/// Between two looks at a subscription, for each [`LOOKS`] topics begun: a project has 6,000 such questions a minute.
+const LOOK: Duration = Duration::from_secs(2);
+const LOOKS: usize = 8;
+
+/// Before the next try: doubled each time, up to the most.
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What was not acknowledged for so long comes again, and holds up what follows of the same key: after a crash that is how long keyed
+/// events wait. The least that the service takes; the client asks for more time where it is needed.
+const LEASE: Duration = Duration::from_secs(10);
+
+/// What a subscription says whose topic was deleted.
+const DELETED: &str = "_deleted-topic_";
+
+/// Messages and bytes that the service may send before they are acknowledged.
+const OUTSTANDING_MESSAGES: i64 = 1000;
+const OUTSTANDING_BYTES: i64 = 32 << 20;
+
+/// The service's clients.
+#[derive(Debug)]
+pub(super) struct Clients {
+    topics: TopicAdmin,
+    subscriptions: SubscriptionAdmin,
+    subscriber: Subscriber,
+    publishers: BasePublisher,
+}
+
+/// Sets up a client: an emulator's address and no credentials, or the standard credentials.
+macro_rules! client {
+    ($builder:expr, $emulator:expr) => {{
+        let builder = $builder;
+        let builder = match $emulator {
+            Some(endpoint) => builder
+                .with_endpoint(endpoint.clone())
+                .with_credentials(anonymous::Builder::new().build()),
+            None => builder,
+        };
+        builder.build().await.map_err(|error| error.to_string())
+    }};
+}
+
+impl Clients {
+    async fn new(emulator: Option<&String>) -> Result<Self, String> {
+        Ok(Self {
+            topics: client!(TopicAdmin::builder(), emulator)?,
+            subscriptions: client!(SubscriptionAdmin::builder(), emulator)?,
+            subscriber: client!(Subscriber::builder(), emulator)?,
+            // It gives up when those who published have: what comes later than that would be a surprise.
+            publishers: client!(
+                BasePublisher::builder().with_retry_policy(RetryableErrors.with_time_limit(DELIVERY)),
+                emulator
+            )?,
+        })
+    }
+}
+
+/// Follows a topic until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>, topic: Arc<Topic>) {
+    let mut pause = PAUSE;
+    loop {
+        let started = tokio::time::Instant::now();
+        let why = Box::pin(round(&shared, &topic)).await;
+        topic.ready.send_replace(false);
+        tracing::warn!(topic = topic.name, why, "Pub/Sub is not followed");
+        shared.health.tell(&topic.name, Some(why));
+        if started.elapsed() > LONGEST_PAUSE {
+            pause = PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Follows it until something is wrong, and says what.
+async fn round(shared: &Arc<Shared>, topic: &Arc<Topic>) -> String {
+    let emulator = shared.config.emulator.as_ref();
+    let clients = within(async {
+        let clients = shared.clients.get_or_try_init(|| Clients::new(emulator)).await;
+        clients.map_err(|error| format!("no client: {error}"))
+    });
+    let clients = match clients.await {
+        Ok(clients) => clients,
+        Err(why) => return why,
+    };
+    if let Err(why) = ensure(shared, topic, clients).await {
+        return why;
+    }
+    if topic.publisher.lock().is_none() {
+        let publisher = clients
+            .publishers
+            .publisher(&topic.path)
+            .set_delay_threshold(Duration::from_millis(2))
+            .build();
+        *topic.publisher.lock() = Some(Arc::new(publisher));
+    }
+    shared.health.tell(&topic.name, None);
+    topic.ready.send_replace(true);
+    tokio::select! {
+        why = receive(shared, topic, clients) => why,
+        why = look(shared, topic, clients) => why,
+    }
+}
+
+async fn within<T>(asking: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let answer = tokio::time::timeout(ANSWER, asking).await;
+    answer.unwrap_or_else(|_| Err(format!("no answer within {} s", ANSWER.as_secs())))
+}
+
+/// Makes the topic and this node's subscription where they are not there.
+async fn ensure(shared: &Shared, topic: &Topic, clients: &Clients) -> Result<(), String> {
+    within(async {
+        let found = clients.topics.get_topic().set_topic(&topic.path).send().await;
+        if is(&found, "NOT_FOUND") {
+            made(clients.topics.create_topic().set_name(&topic.path).send().await)
+        } else {
+            found.map(|_| ()).map_err(|error| error.to_string())
+        }
+    })
+    .await?;
+    within(async {
+        let found = clients.subscriptions.get_subscription();
+        let found = found.set_subscription(&topic.subscription).send().await;
+        if !is(&found, "NOT_FOUND") {
+            let found = found.map_err(|error| error.to_string())?;
+            if found.topic != DELETED {
+                return follows(&found, topic);
+            }
+            // It would stay empty for ever; the topic of the same name that was made since is another one.
+            let away = clients.subscriptions.delete_subscription();
+            let away = away.set_subscription(&topic.subscription).send().await;
+            if !is(&away, "NOT_FOUND") {
+                away.map_err(|error| error.to_string())?;
+            }
+        }
+        let ttl = i64::from(shared.config.subscription_expiry_s);
+        let ttl = google_cloud_wkt::Duration::clamp(ttl, 0);
+        let make = clients
+            .subscriptions
+            .create_subscription()
+            .set_name(&topic.subscription)
+            .set_topic(&topic.path)
+            .set_ack_deadline_seconds(i32::try_from(LEASE.as_secs()).unwrap_or(10))
+            .set_enable_message_ordering(true)
+            .set_expiration_policy(ExpirationPolicy::new().set_ttl(ttl));
+        made(make.send().await)
+    })
+    .await
+}
+
+fn follows(subscription: &Subscription, topic: &Topic) -> Result<(), String> {
+    let of = &subscription.topic;
+    if *of == topic.path {
+        Ok(())
+    } else if of == DELETED {
+        Err("the topic was deleted there".to_owned())
+    } else {
+        let name = &topic.subscription;
+        Err(format!("{name} is another one's subscription: its topic is {of}"))
+    }
+}
+
+fn is<T>(answer: &Answered<T>, code: &str) -> bool {
+    let status = answer.as_ref().err().and_then(Error::status);
+    status.is_some_and(|status| status.code.name() == code)
+}
+
+/// Another node may have been faster.
+fn made<T>(answer: Answered<T>) -> Result<(), String> {
+    if is(&answer, "ALREADY_EXISTS") {
+        return Ok(());
+    }
+    answer.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Looks now and then whether the subscription is still there, and ends when it cannot be known.
+async fn look(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
+    loop {
+        let times = shared.health.topics().div_ceil(LOOKS).max(1);
+        tokio::time::sleep(LOOK * u32::try_from(times).unwrap_or(u32::MAX)).await;
+        let asked = within(async {
+            let found = clients.subscriptions.get_subscription();
+            let found = found.set_subscription(&topic.subscription).send().await;
+            follows(&found.map_err(|error| error.to_string())?, topic)
+        });
+        if let Err(why) = asked.await {
+            return why;
+        }
+        shared.health.tell(&topic.name, None);
+    }
+}
+
+/// Puts what comes into the spool, in its order, and acknowledges what is on disk.
+async fn receive(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
+    let mut messages = clients
+        .subscriber
+        .subscribe(&topic.subscription)
+        .set_max_outstanding_messages(OUTSTANDING_MESSAGES)
+        .set_max_outstanding_bytes(OUTSTANDING_BYTES)
+        .set_max_lease_extension(LEASE)
+        .set_shutdown_behavior(ShutdownBehavior::NackImmediately)
+        .build();
+    *topic.stream.lock() = Some(messages.shutdown_token());
+    let mut spooling = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            // A refusal is seen before the next message is taken, so that what the spool refuses at once is not overtaken.
+            biased;
+            // What was refused is not acknowledged, nor what came after it in this round: all of it comes again, in order.
+            Some(done) = spooling.next() => if let Err(error) = done {
+                return format!("the spool does not take it: {error}");
+            },
+            // What came is not to wait behind the acknowledgements.
+            next = messages.next() => match next {
+                Some(Ok((message, handler))) => spooling.push(spool(shared, topic, message, handler)),
+                Some(Err(error)) => return error.to_string(),
+                None => return "the subscription's stream has ended".to_owned(),
+            },
+        }
+    }
+}
+
+/// Hands the event to the spool at once; the future acknowledges it.
+fn spool(
+    shared: &Shared,
+    topic: &Topic,
+    message: Message,
+    handler: Handler,
+) -> impl Future<Output = Result<(), PubSubError>> {
+    let published_us = message
+        .publish_time
+        .as_ref()
+        .map_or(0, |time| time.seconds() * 1_000_000 + i64::from(time.nanos()) / 1000);
+    let record = message::record(&message.attributes, &message.data, &message.message_id, published_us);
+    let key = record.id.clone().unwrap_or_default();
+    let appended = shared.spool.publish(
+        &topic.name,
+        Publication {
+            records: vec![record],
+            // The same id is the same event, whatever else it carries.
+            idempotency: Some(Idempotency { key, digest: [0; 16] }),
+            ack: Ack::Durable,
+        },
+    );
+    async move {
+        let answer = match appended.await {
+            Ok(receipts) => receipts.into_iter().next().ok_or(PubSubError::Closed),
+            // Of a leader that leads no more, or larger than any record: it is never taken, so it must not come again.
+            Err(error @ (PubSubError::Fenced { .. } | PubSubError::TooLarge { .. })) => {
+                tracing::warn!(topic = topic.name, message = message.message_id, %error, "an event is left out");
+                Err(error)
+            }
+            Err(error) => return Err(error),
+        };
+        handler.ack();
+        if let Some(ticket) = message.attributes.get(message::TRY) {
+            topic.tell(ticket, answer);
+        }
+        Ok(())
+    }
+}

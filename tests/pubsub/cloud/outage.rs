@@ -1,0 +1,171 @@
+//! A service that goes away, and comes back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use freshet::pubsub::contract::{
+    BUDGET, Harness, keyed, numbers, open_topic, publication, publish, read_all, record, soon, unique,
+};
+use freshet::pubsub::{PubSub, PubSubError, Publication, Stored};
+use freshet_tests::within;
+use freshet_wire::EngineState;
+use tokio::task::JoinSet;
+
+use super::{harness, numbers_of};
+
+/// A server starts again meanwhile, beside other work.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const PUBLISHERS: u64 = 8;
+
+/// Numbers of different publishers are so far apart.
+const APART: u64 = 1_000_000;
+
+/// Waits until the engine says that its state is this; what else it says.
+async fn says(engine: &Arc<dyn PubSub>, state: EngineState) -> String {
+    let mut status = engine.status();
+    let said = async {
+        let said = status.wait_for(|engine| engine.state == state).await;
+        said.unwrap().detail.clone()
+    };
+    within(PATIENCE, &format!("the engine to say {state:?}"), said).await
+}
+
+/// Publishes one event after the other, each again until it is acknowledged; where the receipts said that they are.
+async fn publish_until(
+    engine: Arc<dyn PubSub>,
+    topic: String,
+    publisher: u64,
+    is_enough: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
+) -> Vec<(u64, u64)> {
+    let mut receipts = Vec::new();
+    let key = publisher.to_string();
+    for number in publisher * APART.. {
+        if is_enough.load(Relaxed) {
+            break;
+        }
+        let data = format!("{{\"n\":{number}}}");
+        let receipt = loop {
+            let publication = Publication {
+                idempotency: keyed(&number.to_string(), &data).idempotency,
+                ..publication(vec![record(Some(&key), &data)])
+            };
+            match engine.publish(&topic, publication).await {
+                Ok(receipts) => break receipts[0].clone(),
+                Err(PubSubError::Unavailable(_) | PubSubError::Full) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        receipts.push((number, receipt.offset));
+        acknowledged.fetch_add(1, Relaxed);
+    }
+    receipts
+}
+
+async fn grow(acknowledged: &AtomicUsize, by: usize) {
+    let enough = acknowledged.load(Relaxed) + by;
+    let growing = async {
+        while acknowledged.load(Relaxed) < enough {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(PATIENCE, "publishes to be acknowledged", growing).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_the_service_goes_and_comes_back_and_what_was_acknowledged_is_there_once() {
+    let node = harness("restart under load").await;
+    let engine = node.open().await;
+    let topic = unique("load");
+    let sink = open_topic(&engine, &topic).await;
+    let (is_enough, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let mut publishers = JoinSet::new();
+    for publisher in 0..PUBLISHERS {
+        publishers.spawn(publish_until(
+            Arc::clone(&engine),
+            topic.clone(),
+            publisher,
+            Arc::clone(&is_enough),
+            Arc::clone(&acknowledged),
+        ));
+    }
+    for _ in 0..2 {
+        grow(&acknowledged, 200).await;
+        node.own().lock().await.kill();
+        let words = says(&engine, EngineState::Down).await;
+        assert!(words.contains("publishing is refused"), "{words}");
+        // What is kept is read nevertheless.
+        let kept = read_all(&engine, &topic, 0, 0, BUDGET).await.len();
+        assert!(kept >= acknowledged.load(Relaxed), "{kept}");
+        node.own().lock().await.start_again().await;
+        assert_eq!(says(&engine, EngineState::Up).await, "");
+        grow(&acknowledged, 200).await;
+    }
+    is_enough.store(true, Relaxed);
+    let mut places = HashMap::new();
+    while let Some(receipts) = publishers.join_next().await {
+        places.extend(receipts.unwrap());
+    }
+    let all = read_all(&engine, &topic, 0, 0, BUDGET).await;
+    let numbers = numbers_of(&all);
+    assert_eq!(numbers.len(), places.len(), "each is there once");
+    let mut last = HashMap::new();
+    for (stored, number) in all.iter().zip(&numbers) {
+        assert_eq!(places[number], stored.offset, "the receipt says where {number} is");
+        let before = last.insert(number / APART, *number);
+        assert_eq!(
+            before.map_or(number % APART, |before| number - before - 1),
+            0,
+            "in order, without a gap"
+        );
+    }
+    let live = sink.events(all.len()).await;
+    let offsets = |events: &[Stored]| events.iter().map(|event| event.offset).collect::<Vec<_>>();
+    assert_eq!(offsets(&live), offsets(&all), "live as in the log");
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_away_at_the_start_is_said_and_waited_for() {
+    let node = harness("restart at the start").await;
+    let topic = unique("late");
+    let engine = node.open().await;
+    open_topic(&engine, &topic).await;
+    publish(&engine, &topic, numbers(0..3)).await;
+    engine.close().await;
+    node.own().lock().await.kill();
+
+    let engine = node.open().await;
+    let sink = open_topic(&engine, &topic).await;
+    says(&engine, EngineState::Down).await;
+    let refused = engine.publish(&topic, numbers(3..4)).await;
+    assert!(matches!(refused, Err(PubSubError::Unavailable(_))), "{refused:?}");
+    assert_eq!(numbers_of(&read_all(&engine, &topic, 0, 0, BUDGET).await), [0, 1, 2]);
+    let known = engine.known().await.unwrap();
+    assert!(known.iter().any(|spec| spec.name == topic), "{known:?}");
+    node.own().lock().await.start_again().await;
+    says(&engine, EngineState::Up).await;
+    soon("a publish", async || engine.publish(&topic, numbers(3..4)).await).await;
+    sink.events(1).await;
+    engine.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_does_not_wait_long_for_a_service_that_is_away() {
+    let node = harness("restart at the end").await;
+    let engine = node.open().await;
+    let topic = unique("end");
+    open_topic(&engine, &topic).await;
+    publish(&engine, &topic, numbers(0..1)).await;
+    node.own().lock().await.kill();
+    let answer = engine.publish(&topic, numbers(1..10));
+    let begun = Instant::now();
+    engine.close().await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(within(PATIENCE, "the refusal", answer).await.is_err());
+}
