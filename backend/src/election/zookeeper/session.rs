@@ -37,6 +37,8 @@ pub(super) struct Session<'a> {
     heart: Heart,
     state: StateWatcher,
     own: Option<Place>,
+    /// The path of whoever was last seen to lead.
+    leading: Option<String>,
     /// The place that was given up, and is to be deleted.
     given: Option<Place>,
     resigning: Resigning,
@@ -145,6 +147,7 @@ impl<'a> Session<'a> {
             ttl,
             pulse,
             own: None,
+            leading: None,
             given: None,
             resigning: Resigning::default(),
             first: never(),
@@ -263,6 +266,12 @@ impl<'a> Session<'a> {
             }
             self.own = Some(places[own].clone());
             let first = self.path(&places[0]);
+            if self.leading.as_ref().is_some_and(|leading| *leading != first) {
+                // Whoever is the first now has yet to accept.
+                self.leading = None;
+                self.shared.view.lock().leader = None;
+                self.see();
+            }
             if own == 0 {
                 match self.client.set_data(&first, &[], Some(0)).await {
                     // Accepted now, or before.
@@ -294,6 +303,7 @@ impl<'a> Session<'a> {
                 view.leader = (stat.version > 0).then_some(leader);
                 view.is_known = true;
             }
+            self.leading = (stat.version > 0).then_some(first);
             self.see();
             self.shared.board.changed();
             return Ok(());
@@ -453,10 +463,11 @@ fn never() -> Watch {
     Box::pin(pending())
 }
 
-/// Errors that pass within a session; any other ends it.
+/// Errors that pass within a session; any other ends it. (What befell a connection is told as an error of the client's own; whether the session
+/// is over with it is told by its state.)
 fn passing(error: Error) -> Result<(), String> {
     match error {
-        Error::ConnectionLoss | Error::Throttled => Ok(()),
+        Error::ConnectionLoss | Error::Throttled | Error::Custom(_) => Ok(()),
         error => Err(error.to_string()),
     }
 }
