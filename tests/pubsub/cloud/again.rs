@@ -1,12 +1,8 @@
 //! What comes again, and what begins again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use freshet::pubsub::PubSub;
-use freshet::pubsub::contract::{
-    BUDGET, Collector, Harness, event, keyed, numbers, open_topic, publish, read_all, unique,
-};
+use freshet::pubsub::contract::{BUDGET, Harness, event, keyed, numbers, open_topic, publish, read_all, unique};
 use freshet_tests::cloud_pubsub::CloudPubSub;
 use freshet_tests::proxy::Proxy;
 
@@ -33,13 +29,16 @@ async fn what_was_not_acknowledged_when_the_process_ended_comes_again_and_is_one
         .enable_all()
         .build()
         .unwrap();
-    let opening = process.spawn(async move {
-        let engine = open(endpoint, &folder, NODE);
-        let sink = open_topic(&engine, &name).await;
-        publish(&engine, &name, numbers(0..1)).await;
-        (engine, sink)
-    });
-    let (engine, sink): (Arc<dyn PubSub>, Arc<Collector>) = opening.await.unwrap();
+    let begin = move || {
+        let opened = process.block_on(async {
+            let engine = open(endpoint, &folder, NODE);
+            let sink = open_topic(&engine, &name).await;
+            publish(&engine, &name, numbers(0..1)).await;
+            (engine, sink)
+        });
+        (process, opened)
+    };
+    let (process, (engine, sink)) = tokio::task::spawn_blocking(begin).await.unwrap();
     // No acknowledgement arrives any more.
     proxy.lose();
     publish(&other, &topic, numbers(1..20)).await;
