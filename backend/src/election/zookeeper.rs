@@ -3,6 +3,7 @@
 //! ```text
 //! zookeeper.rs: connects; a session that fails is followed by another (candidate.rs)
 //!   session.rs: a session with its heartbeats; a place in the queue; watches on who leads and on who stands before
+//!   heart.rs: sends the heartbeats
 //!   pulse.rs: until when the session surely lasts
 //!   place.rs: the names in the queue
 //! ```
@@ -17,6 +18,7 @@
 //!   nothing is heard for so long that the session may be over, it is unknown who leads until ZooKeeper answers.
 //! - *The end*: the place in the queue is given up, so that the others need not wait for the session to expire.
 
+mod heart;
 mod place;
 mod pulse;
 mod session;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use freshet_wire::{EngineState, NodeAction, Token};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, spawn};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode, Error, OneshotWatcher, SessionState, StateWatcher};
 
+use super::heart::Heart;
 use super::place::{Place, tag};
 use super::pulse::Pulse;
 use crate::config::ZooKeeperConfig;
@@ -59,47 +59,6 @@ struct Folders {
 }
 
 type Watch = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// The heartbeats, on a task of their own; they end with this.
-struct Heart {
-    beats: mpsc::UnboundedReceiver<Beat>,
-    task: AbortHandle,
-}
-
-struct Beat {
-    sent: Instant,
-    answered: Instant,
-    answer: Result<(), Error>,
-}
-
-impl Heart {
-    /// A write to this znode, which exists as long as the session does, every so often.
-    fn start(client: Client, path: String, every: Duration) -> Self {
-        let (sender, beats) = mpsc::unbounded_channel();
-        let beating = async move {
-            loop {
-                let sent = steady();
-                let answer = client.set_data(&path, &[], None).await.map(drop);
-                let answered = steady();
-                let beat = Beat { sent, answered, answer };
-                if sender.send(beat).is_err() {
-                    return;
-                }
-                sleep_until((sent + every).into()).await;
-            }
-        };
-        Self {
-            beats,
-            task: spawn(beating).abort_handle(),
-        }
-    }
-}
-
-impl Drop for Heart {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
 
 impl<'a> Session<'a> {
     /// Puts this node among the others, in a session that was asked for at this moment.
@@ -181,7 +140,7 @@ impl<'a> Session<'a> {
             self.read().await?;
             let wake = [self.read_again, self.resigning.until(), self.next_end()];
             tokio::select! {
-                beat = self.heart.beats.recv() => {
+                beat = self.heart.beat() => {
                     let beat = beat.ok_or("the heartbeats ended")?;
                     match beat.answer {
                         Ok(()) => self.answered(beat.sent, beat.answered),
@@ -442,7 +401,7 @@ impl<'a> Session<'a> {
 
     /// Gives up the place in the queue, and goes from among the nodes.
     async fn leave(&mut self) {
-        self.heart.task.abort();
+        self.heart.stop();
         let node = format!("{}/{}-{}", self.folders.nodes, self.shared.node, self.tag);
         let places = [self.given.take(), self.own.take()];
         let leaving = async {
