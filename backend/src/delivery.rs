@@ -74,7 +74,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/stream", get(stream::upgrade))
         .route("/topics", get(topics::list))
         .route("/limits", get(limits::read))
-        .route("/limits/{client}", get(limits::stand))
+        .route("/limits/{*client}", get(limits::stand))
         .route("/limits/try", post(limits::attempt))
         .route("/clock", get(clock::probe))
         .route("/cluster", get(cluster::read))

@@ -53,6 +53,7 @@ fn state(election: &dyn Election) -> (LeaderState, EngineState) {
     (cluster.state, cluster.election.state)
 }
 
+#[expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 pub(crate) async fn a_resign_hands_over_within_100_ms<E: Ensemble>() {
     let cluster = Cluster::<E>::start().await;
     let group = cluster.open().await;

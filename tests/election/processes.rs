@@ -119,6 +119,7 @@ impl<E: Ensemble> Nodes<E> {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 fn report(what: &str, ttl: Duration, mut took: Vec<Duration>) {
     took.sort();
     let (p50, worst) = (took[took.len() / 2], took[took.len() - 1]);

@@ -69,7 +69,7 @@ pub struct ClassQuotas {
     pub sustained: Quota,
 }
 
-/// What was decided, how often. Each request counts once in one of `allowed`, `limited`, `shed` and `denied`; `near` is a part of `allowed`.
+/// What was decided, how often, on all routes but the free ones (`/clock`, `/openapi.json`, `/metrics`, the page). Each request counts once in one of `allowed`, `limited`, `shed` and `denied`; `near` is a part of `allowed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LimitCounts {

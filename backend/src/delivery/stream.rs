@@ -39,7 +39,7 @@ use crate::connection::{Connection, Metered};
 use crate::encode;
 use crate::error::Error;
 use crate::limit::Client;
-use crate::limit::gate::Verdict;
+use crate::limit::gate::{TOO_MANY_STREAMS, Verdict};
 use crate::limit::load::Held;
 use crate::pubsub::{Chunk, PubSubError};
 use crate::readers::{Delivered, Figures};
@@ -94,7 +94,7 @@ pub(super) async fn upgrade(
     let held = service
         .gate
         .hold_stream(client)
-        .ok_or_else(|| Error::shed("this client has as many streams as one may have"))?;
+        .ok_or_else(|| Error::shed(TOO_MANY_STREAMS))?;
     let figures = service
         .readers
         .seen(reader.as_deref(), connection.number, LaneKind::Stream, now_us());

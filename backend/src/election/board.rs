@@ -126,10 +126,26 @@ impl Board {
         });
     }
 
+    /// Whether this is the mandate that the application was told of last.
+    pub(crate) fn is_granted(&self, mandate: &Arc<Mandate>) -> bool {
+        self.mandate
+            .borrow()
+            .as_ref()
+            .is_some_and(|granted| Arc::ptr_eq(granted, mandate))
+    }
+
     /// Notes who is seen to lead, as of now.
     pub(crate) fn see(&self, seen: Seen) {
-        let now = self.moment(steady(), now_us());
-        if self.timeline.lock().note(seen, now) {
+        self.see_at(seen, steady());
+    }
+
+    /// The same, as of a moment that is past: who was late to look does not shorten what was.
+    pub(crate) fn see_at(&self, seen: Seen, at: Instant) {
+        let now = steady();
+        let at = at.min(now);
+        let ago_us = i64::try_from(now.duration_since(at).as_micros()).unwrap_or(i64::MAX);
+        let moment = self.moment(at, now_us().saturating_sub(ago_us));
+        if self.timeline.lock().note(seen, moment) {
             self.changed();
         }
     }

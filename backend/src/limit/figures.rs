@@ -30,8 +30,9 @@ pub enum Outcome {
 pub struct OfClient {
     pub counts: LimitCounts,
     pub last_us: i64,
-    /// What the policy with the least left said to its last request.
-    pub last: Option<Said>,
+    /// What the policy with the least left said, and when; of a policy that was not asked again, what it said before. None where no quota
+    /// holds for it.
+    pub last: Option<(Said, i64)>,
 }
 
 /// What a shard of the clients did. All of it is changed under one lock, so that it always adds up.
@@ -135,7 +136,15 @@ impl Figures {
         add(&mut of_client.counts, &one);
         of_client.last_us = now_us;
         let tightest = said.iter().min_by(|a, b| a.share_left().total_cmp(&b.share_left()));
-        of_client.last = tightest.copied().or(of_client.last);
+        let before = of_client.last.filter(|(before, at_us)| {
+            let asked_again = said.iter().any(|said| said.policy == before.policy);
+            !asked_again && tightest.is_some_and(|it| before.share_left_after(now_us - at_us) < it.share_left())
+        });
+        of_client.last = match outcome {
+            // Of these no policy was asked.
+            Outcome::Shed | Outcome::Denied => of_client.last,
+            _ => before.or(tightest.map(|it| (*it, now_us))),
+        };
     }
 
     /// What this client's figures are; none where it is not remembered.

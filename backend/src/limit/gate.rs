@@ -25,6 +25,9 @@ use crate::time::now_us;
 /// Clients that a value of the topic names.
 const MOST_CLIENTS: usize = 50;
 
+/// Why a stream is not opened.
+pub const TOO_MANY_STREAMS: &str = "this client has as many streams as one may have";
+
 /// What a policy said to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Said {
@@ -40,6 +43,13 @@ impl Said {
 
     pub fn share_left(&self) -> f64 {
         f64::from(self.decision.remaining) / f64::from(self.policy.quota.quota.max(1))
+    }
+
+    /// The same so many microseconds later, if nothing more is spent.
+    pub fn share_left_after(&self, us: i64) -> f64 {
+        let whole_us = f64::from(self.policy.quota.window_s) * 1e6;
+        let spent_us = self.decision.reset_us as f64 - us.max(0) as f64;
+        1.0 - (spent_us / whole_us.max(1.0)).clamp(0.0, 1.0)
     }
 
     /// Where the client stands now: for the next request of cost 1, whatever this one cost and was told.
@@ -206,6 +216,10 @@ impl Gate {
             Ok(held) => held,
             Err(why) => return Verdict::Shed(why),
         };
+        // Before it is counted and spends something. Of several at once one may still be refused at the door.
+        if class == RouteClass::Connect && self.hold_stream(client).is_none() {
+            return Verdict::Shed(TOO_MANY_STREAMS.to_owned());
+        }
         match self.decide(client, class, &rules, 1).await {
             Verdict::Admitted { said, .. } => Verdict::Admitted { said, held: Some(held) },
             refused => refused,
@@ -394,7 +408,7 @@ impl Gate {
                 client: self.name(client, &rules),
                 counts: of_client.counts,
                 last_us: of_client.last_us,
-                standing: of_client.last.map(|said| said.standing(of_client.last_us)),
+                standing: of_client.last.map(|(said, at_us)| said.standing(at_us)),
             })
             .collect();
         let status = LimitStatus {

@@ -125,7 +125,7 @@ fn now(ui: Ui) -> AnyView {
                 </div>
                 <dl>
                     <div><dt>{live(token_word)}", the fencing token"</dt><dd>{live(token)}</dd></div>
-                    <div><dt>"changes of leader seen"</dt><dd>{live(changes)}</dd></div>
+                    <div><dt>"leaderships seen"</dt><dd>{live(changes)}</dd></div>
                     <div><dt>"stale writes refused by the log"</dt><dd>{live(refused)}</dd></div>
                     <div><dt>"held back by the leader itself"</dt><dd>{live(held)}</dd></div>
                 </dl>

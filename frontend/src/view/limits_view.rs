@@ -98,7 +98,7 @@ pub fn limits_view(ui: Ui) -> AnyView {
                     <span class="dim">{live(head)}</span>
                     <span class="end">
                         <button class="mask" on:click=mask aria-pressed=pressed(masked)
-                            title="The setting limit.mask: clients' addresses are masked wherever they are shown">"Mask addresses"</button>
+                            title="The setting limit.mask: from then on clients' addresses are masked wherever they are shown">"Mask addresses"</button>
                     </span>
                 </div>
                 <p class="state lost" role="alert" hidden=if_empty(engine)>{live(engine)}</p>

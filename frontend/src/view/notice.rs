@@ -214,6 +214,7 @@ mod tests {
             },
             log,
             duplicates: 0,
+            fenced: 0,
             readers: 0,
         }
     }

@@ -109,7 +109,7 @@ impl Cluster {
             let _ = raft.trigger().elect(true).await;
         }
         self.tell_health();
-        self.settle();
+        self.settle(None);
     }
 
     /// Starts a node; whether it had never run before.
@@ -174,6 +174,7 @@ impl Cluster {
     /// Raft said this of a node; false where that is news of an earlier run.
     fn heard(&self, member: &Member, run: u64, mut seen: Seen) -> bool {
         let now = steady();
+        let mut lapsed = None;
         {
             let mut slot = member.slot.lock();
             if slot.run != run || slot.raft.is_none() {
@@ -185,8 +186,10 @@ impl Cluster {
             let term = seen.leads(member.id).filter(|&term| term > slot.resigned);
             match (term, seen.acked) {
                 (Some(term), Some(acked)) => match &slot.mandate {
-                    Some(mandate) if mandate.token().number == term => mandate.renew(acked),
+                    Some(mandate) if mandate.token().number == term && mandate.holds(now) => mandate.renew(acked),
                     before => {
+                        // One that ran out is not brought back to life, as if it had held all the time.
+                        lapsed = before.clone().filter(|mandate| !mandate.holds(now));
                         before.iter().for_each(|mandate| mandate.revoke());
                         let token = Token {
                             scope: self.board.scope().to_string().into(),
@@ -202,12 +205,12 @@ impl Cluster {
             }
             slot.seen = Some(seen);
         }
-        self.settle();
+        self.settle(lapsed);
         true
     }
 
-    /// Hands the mandate that holds to the application, or takes it back.
-    fn settle(&self) {
+    /// Hands the mandate that holds to the application, or takes it back. `lapsed` is one that ran out and has been replaced.
+    fn settle(&self, mut lapsed: Option<Arc<Mandate>>) {
         let _one = self.settling.lock();
         let now = steady();
         let mut best: Option<Arc<Mandate>> = None;
@@ -218,6 +221,7 @@ impl Cluster {
                 // It may come back, as another one.
                 mandate.revoke();
                 slot.mandate = None;
+                lapsed = Some(mandate);
             } else if best
                 .as_ref()
                 .is_none_or(|best| best.token().number < mandate.token().number)
@@ -232,6 +236,12 @@ impl Cluster {
             },
             None => timeline::Seen::Leaderless,
         };
+        // Nobody led from the end of the lease on, however late that is noticed.
+        if let Some(lapsed) = lapsed
+            && self.board.is_granted(&lapsed)
+        {
+            self.board.see_at(timeline::Seen::Leaderless, lapsed.until());
+        }
         self.board.grant(best);
         self.board.see(seen);
         self.granted.notify_one();
@@ -244,7 +254,7 @@ impl Cluster {
             match self.members.iter().filter_map(until).min() {
                 Some(until) => {
                     tokio::select! {
-                        () = sleep_until(until.into()) => self.settle(),
+                        () = sleep_until(until.into()) => self.settle(None),
                         () = self.granted.notified() => {}
                     }
                 }
@@ -262,7 +272,7 @@ impl Cluster {
             slot.seen = None;
             slot.raft.take()
         };
-        self.settle();
+        self.settle(None);
         let Some(raft) = raft else { return false };
         let _ = raft.shutdown().await;
         // What it promised, it promised before this moment.
@@ -353,7 +363,7 @@ impl Cluster {
             slot.resigned = mandate.token().number;
             (slot.raft.clone(), slot.resigned)
         };
-        self.settle();
+        self.settle(None);
         let heir = self.members.iter().filter_map(|other| {
             let slot = other.slot.lock();
             let is_fit = other.id != member.id && slot.raft.is_some() && slot.fault == NodeFault::None;

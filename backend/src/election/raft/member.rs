@@ -125,7 +125,8 @@ impl Member {
                 _ if size > 1 => actions.push(NodeAction::Isolate),
                 _ => {}
             }
-            if leads {
+            // Nobody would hear of it; and a fault that was put stays until it is healed.
+            if leads && slot.fault == NodeFault::None {
                 actions.push(NodeAction::Resign);
             }
         }

@@ -53,11 +53,11 @@ impl Faults {
     }
 
     /// Asks whether this is to be done.
-    pub fn ask(&self, action: NodeAction, node: String, leads: bool) {
+    pub fn ask(&self, action: NodeAction, node: String, leads: bool, is_needed: bool) {
         say(self.title, &[words::title(action), " ", &node]);
         let text = self
             .election
-            .with_value(|election| words::consequence(action, leads, election));
+            .with_value(|election| words::consequence(action, leads, is_needed, election));
         put(self.text, text);
         say(self.answer, &[]);
         self.wanted.set_value(Some((action, node)));
@@ -84,11 +84,11 @@ impl Faults {
             let result = api::act(&node, action, &token).await;
             put(self.busy, false);
             match result {
-                Ok(cluster) => {
+                Ok(_) => {
                     keep_token(&token);
                     self.forget_typed();
                     put(self.no_token_needed, true);
-                    put(self.said, words::outcome(action, &node, &cluster));
+                    put(self.said, words::outcome(action, &node));
                     self.close();
                 }
                 Err(failure) if failure.needs_token() => {
@@ -122,10 +122,12 @@ pub fn question(ui: Ui) -> AnyView {
     let mut version = None;
     let mut said = (String::new(), 0.0);
     on_frame(move |frame| {
-        if frame.quarter && faults.said.with_untracked(|words| *words != said.0) {
+        // Also while the pictures are paused.
+        if faults.said.with_untracked(|words| *words != said.0) {
             said = (faults.said.get_untracked(), frame.now_us + SAID_US);
-        } else if frame.quarter && frame.now_us > said.1 {
+        } else if !said.0.is_empty() && frame.now_us > said.1 {
             put(faults.said, String::new());
+            said.0.clear();
         }
         // What the engine says of itself is not changed while it runs.
         let engine = frame.cluster.map(|cluster| cluster.election.since_us);

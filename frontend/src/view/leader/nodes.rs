@@ -5,7 +5,7 @@ use leptos::html::I;
 use leptos::prelude::*;
 
 use super::Faults;
-use super::words::{News, title};
+use super::words::{self, News, title};
 use crate::view::bind::{Class, Flag, Text, class, click, if_empty, is, live, say};
 use crate::view::frame::{on_frame, put};
 use crate::view::{Ui, format};
@@ -31,6 +31,8 @@ struct Row {
     contact: Text,
     detail: Text,
     leads: StoredValue<bool>,
+    /// Without it too few are left to elect one.
+    is_needed: StoredValue<bool>,
     not_leader: Flag,
     lease: Text,
     left: NodeRef<I>,
@@ -47,6 +49,7 @@ impl Row {
             contact: Text::default(),
             detail: Text::default(),
             leads: StoredValue::new(false),
+            is_needed: StoredValue::new(false),
             not_leader: Flag::new(true),
             lease: Text::default(),
             left: NodeRef::new(),
@@ -114,6 +117,8 @@ impl Row {
         say(self.contact, &[if leads && !whole { "" } else { &contact }]);
         say(self.detail, &[if news.fresh { &node.detail } else { "" }]);
         self.leads.set_value(leads);
+        let is_needed = news.cluster.is_some_and(|cluster| words::is_needed(cluster, &node.id));
+        self.is_needed.set_value(is_needed);
         let lease = news.lease().filter(|_| leads && !whole);
         put(self.not_leader, lease.is_none());
         put(self.lease, lease.map(|(_, text)| text).unwrap_or_default());
@@ -159,7 +164,14 @@ impl Row {
     fn button(self, faults: Faults, action: NodeAction, cannot: Flag) -> AnyView {
         let name = self.name;
         let label = move || name.with(|name| [title(action), " ", name].concat());
-        let ask = click(move || faults.ask(action, name.get_untracked(), self.leads.get_value()));
+        let ask = click(move || {
+            faults.ask(
+                action,
+                name.get_untracked(),
+                self.leads.get_value(),
+                self.is_needed.get_value(),
+            )
+        });
         view! { <button aria-label=label hidden=is(cannot) on:click=ask>{title(action)}</button> }.into_any()
     }
 }

@@ -30,6 +30,8 @@ pub struct Picture {
     gesture: Option<Gesture>,
     /// Of what was drawn last: the moment, when the value was made, and whether it was of now.
     drawn: (f64, i64, bool, bool),
+    /// It shows another stretch than was asked for.
+    is_stale: bool,
 }
 
 /// What is pointed at.
@@ -58,6 +60,7 @@ impl Picture {
             pointed_us: None,
             gesture: None,
             drawn: (0.0, 0, false, false),
+            is_stale: true,
         }
     }
 
@@ -67,7 +70,7 @@ impl Picture {
 
     pub fn set_window(&mut self, window: Window) {
         self.window = window;
-        self.drawn.0 = 0.0;
+        self.is_stale = true;
     }
 
     pub fn tell(&mut self, gesture: Gesture) {
@@ -109,7 +112,7 @@ impl Picture {
         let same = (cluster.now_us, news.fresh, paused) == (self.drawn.1, self.drawn.2, self.drawn.3);
         let moved = (now_us - self.drawn.0).abs() >= time.us_per_px() / 2.0;
         let gesture = self.gesture.take();
-        let anew = resized || frame.repaint || gesture.is_some();
+        let anew = resized || frame.repaint || gesture.is_some() || std::mem::take(&mut self.is_stale);
         if !(anew || !paused && (moved || !same) || paused != self.drawn.3) {
             return None;
         }

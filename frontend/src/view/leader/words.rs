@@ -80,6 +80,14 @@ impl<'a> News<'a> {
             return (String::from("Unknown"), says, "unknown");
         }
         let held = lasted(self.now_us - cluster.since_us as f64);
+        // A lane that polls seldom tells of then, not of now.
+        let age_us = self.now_us - cluster.now_us as f64;
+        if age_us > OLD_US
+            && let Some(leader) = &cluster.leader
+        {
+            let says = ["led ", &*lasted(age_us), " ago, when ", self.by, " asked last"].concat();
+            return (leader.node.clone(), says, "led");
+        }
         match (cluster.state, &cluster.leader) {
             (LeaderState::Led, Some(leader)) => (leader.node.clone(), ["leads for ", &*held].concat(), "led"),
             (LeaderState::Leaderless, _) => (String::from("No leader"), ["for ", &*held].concat(), "leaderless"),
@@ -146,6 +154,7 @@ fn role_name(role: NodeRole) -> &'static str {
 /// "412 ms", "4.1 s", "4 min 12 s".
 pub fn lasted(us: f64) -> String {
     match us.max(0.0) {
+        us if us > 0.0 && us < 1000.0 => [&*format::fixed(us, 0), "\u{a0}µs"].concat(),
         us if us < 999_500.0 => [&*format::fixed(us / 1e3, 0), "\u{a0}ms"].concat(),
         us if us < 59_950_000.0 => [&*format::fixed(us / 1e6, 1), "\u{a0}s"].concat(),
         us => format::ago(us),
@@ -196,7 +205,15 @@ pub fn elections(cluster: &Cluster, since_us: f64) -> Vec<Election> {
             (LeaderState::Led, Some(before)) => Election {
                 gap_us: (before.state == LeaderState::Leaderless).then_some(before.from_us as f64),
                 at_us: Some(span.from_us as f64),
-                words: [span.node.as_deref().unwrap_or("a leader"), " elected"].concat(),
+                words: {
+                    let led = cluster.timeline[..at]
+                        .iter()
+                        .rfind(|span| span.state == LeaderState::Led);
+                    // A lease that ran out and was renewed: nobody was elected.
+                    let same = led.is_some_and(|led| (&led.node, led.token) == (&span.node, span.token));
+                    let how = if same { " leads again" } else { " elected" };
+                    [span.node.as_deref().unwrap_or("a leader"), how].concat()
+                },
             },
             (LeaderState::Leaderless, Some(_)) if span.until_us.is_none() => Election {
                 gap_us: Some(span.from_us as f64),
@@ -278,7 +295,7 @@ pub fn title(action: NodeAction) -> &'static str {
 }
 
 /// What it will do, before it is done; `election` is how long one takes.
-pub fn consequence(action: NodeAction, leads: bool, election: &str) -> String {
+pub fn consequence(action: NodeAction, leads: bool, is_needed: bool, election: &str) -> String {
     let what = match action {
         NodeAction::Stop => "It ends at once, as a process that is killed does.",
         NodeAction::Start => "It runs again, with the vote and the log that it kept.",
@@ -287,13 +304,15 @@ pub fn consequence(action: NodeAction, leads: bool, election: &str) -> String {
         NodeAction::Resign => "It gives the leadership up in order, and another node takes it over.",
     };
     let then = match (action, leads) {
+        (NodeAction::Stop | NodeAction::Isolate, _) if is_needed => String::from(
+            " Too few are left then to agree: nobody leads, and nothing is sampled, until one is started or healed.",
+        ),
         (NodeAction::Stop | NodeAction::Isolate, true) => [
             " It leads: nothing is sampled until the others have elected another",
             election,
             ".",
         ]
         .concat(),
-        (NodeAction::Stop | NodeAction::Isolate, false) => String::from(" If too few are left to agree, nobody leads."),
         _ => String::new(),
     };
     let kept = match action {
@@ -315,25 +334,25 @@ pub fn election_time(cluster: Option<&Cluster>) -> String {
     [", which takes ", &*least, " to ", &most].concat()
 }
 
-/// What came of it.
-pub fn outcome(action: NodeAction, node: &str, cluster: &Cluster) -> String {
+/// Whether without this node too few are left to elect one.
+pub fn is_needed(cluster: &Cluster, node: &str) -> bool {
+    let Some(raft) = &cluster.raft else { return false };
+    let takes_part = |it: &&ClusterNode| {
+        it.id != node && it.fault == NodeFault::None && !matches!(it.role, NodeRole::Stopped | NodeRole::Unknown)
+    };
+    (cluster.nodes.iter().filter(takes_part).count() as u64) < u64::from(raft.quorum)
+}
+
+/// What was done. What comes of it is said where it is live.
+pub fn outcome(action: NodeAction, node: &str) -> String {
     let done = match action {
-        NodeAction::Stop => " is stopped. ",
-        NodeAction::Start => " is started. ",
-        NodeAction::Isolate => " is isolated. ",
-        NodeAction::Heal => " is healed. ",
-        NodeAction::Resign => " has resigned. ",
+        NodeAction::Stop => " is stopped.",
+        NodeAction::Start => " is started.",
+        NodeAction::Isolate => " is isolated.",
+        NodeAction::Heal => " is healed.",
+        NodeAction::Resign => " has resigned.",
     };
-    let then = match (&cluster.leader, cluster.state) {
-        (Some(leader), _) => {
-            let token = number(leader.token.number);
-            let name = token_name(&cluster.election.name);
-            [&*leader.node, " leads with ", name, " ", &token, "."].concat()
-        }
-        (None, LeaderState::Leaderless) => String::from("Nobody leads yet."),
-        _ => String::from("Who leads is unknown."),
-    };
-    [node, done, &then].concat()
+    [node, done].concat()
 }
 
 #[cfg(test)]
@@ -486,10 +505,17 @@ pub(in crate::view) mod tests {
         cluster.flapping.is_flapping = true;
         cluster.flapping.changes = 5;
         assert!(flapping(&cluster).starts_with("5 changes of leader within 15 minutes"));
-        assert_eq!(
-            plain(&outcome(NodeAction::Stop, "node-1", &cluster)),
-            "node-1 is stopped. node-2 leads with term 1 234."
-        );
+        assert_eq!(outcome(NodeAction::Stop, "node-1"), "node-1 is stopped.");
         assert_eq!(plain(&election_time(Some(&cluster))), ", which takes 750 ms to 1.0 s");
+        let is_lost = |cluster: &Cluster| {
+            let needed = is_needed(cluster, "node-2");
+            consequence(NodeAction::Isolate, true, needed, "").contains("Too few are left then to agree")
+        };
+        for node in &mut cluster.nodes {
+            (node.role, node.fault) = (NodeRole::Follower, NodeFault::None);
+        }
+        assert!(!is_lost(&cluster));
+        cluster.nodes[0].role = NodeRole::Stopped;
+        assert!(is_lost(&cluster), "one of three is stopped already");
     }
 }

@@ -52,7 +52,10 @@ pub fn own(ui: Ui) -> AnyView {
                         it.why = None;
                     }
                     Err(failure) => {
-                        it.next_us += 1e3 * f64::from(failure.retry_after_ms.unwrap_or(0));
+                        // However long it takes: a quota can be changed at any time.
+                        it.next_us += 1e3 * f64::from(failure.retry_after_ms.unwrap_or(0)).min(3000.0);
+                        // What was told before the quota was spent is not how it stands.
+                        it.limits = None;
                         it.why = Some(failure.why);
                     }
                 }
@@ -60,6 +63,7 @@ pub fn own(ui: Ui) -> AnyView {
         }
         let Some(limits) = &it.limits else {
             say(head, &[it.why.as_deref().unwrap_or("waiting for the server")]);
+            fill(&on_rows, std::iter::empty());
             return;
         };
         let age = format::ago(now_us - limits.now_us as f64);

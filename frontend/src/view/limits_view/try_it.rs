@@ -40,6 +40,8 @@ struct Burst {
     shots: Vec<Shot>,
     /// What the server counted of its class since it began.
     counted: Option<[u64; 3]>,
+    /// The server's counters began anew meanwhile.
+    restarted: bool,
     newest: Option<Tried>,
     why: String,
     changed: bool,
@@ -138,7 +140,7 @@ pub fn try_it(ui: Ui) -> AnyView {
                 .map(|(at, name)| [String::from(name), format::count(own[at]), server(at)]),
         );
         let is_read = read.get_untracked().is_some_and(|input| input.checked());
-        put(verdict, compared(burst.counted, own, is_read));
+        put(verdict, compared(&burst, own, is_read));
         if as_table.get_untracked() {
             put(list, lines(&burst));
         }
@@ -232,10 +234,11 @@ async fn run(burst: &Shared, handle: &Handle, class: RouteClass, hz: f64) -> Res
     while !burst.borrow().is_answered() {
         after(20_000.0).await;
     }
-    let before = before?;
-    let now = counted(class).await?;
+    let (since_us, before) = before?;
+    let (since_now_us, now) = counted(class).await?;
     let mut burst = burst.borrow_mut();
-    burst.counted = Some(between(&before, &now));
+    burst.restarted = since_now_us != since_us;
+    burst.counted = (!burst.restarted).then(|| between(&before, &now));
     Ok(())
 }
 
@@ -271,26 +274,31 @@ async fn one(burst: Shared, handle: Handle, class: RouteClass, begun_us: f64) {
     }
 }
 
-/// The server's counters of a class; waits as long as it says when the quota for asking is spent.
-async fn counted(class: RouteClass) -> Result<LimitCounts, Failure> {
+/// The server's counters of a class, and since when they run; asks again for some seconds when the quota for asking is spent.
+async fn counted(class: RouteClass) -> Result<(i64, LimitCounts), Failure> {
     let mut tries = 0;
     loop {
         match api::limits().await {
             Ok(limits) => {
                 let of_class = limits.classes.iter().find(|it| it.class == class);
-                return Ok(of_class.map(|it| it.counts).unwrap_or_default());
+                return Ok((limits.since_us, of_class.map(|it| it.counts).unwrap_or_default()));
             }
             Err(failure) if failure.status == Some(429) && tries < 5 => {
                 tries += 1;
-                after(1e3 * f64::from(failure.retry_after_ms.unwrap_or(1000))).await;
+                after(1e3 * f64::from(failure.retry_after_ms.unwrap_or(1000).min(1000))).await;
             }
             Err(failure) => return Err(failure),
         }
     }
 }
 
-fn compared(server: Option<[u64; 3]>, own: [u64; 3], is_read: bool) -> String {
-    let Some(server) = server else { return String::new() };
+fn compared(burst: &Burst, own: [u64; 3], is_read: bool) -> String {
+    let Some(server) = burst.counted else {
+        return String::from(match burst.restarted {
+            true => "The server was started again meanwhile: its counters began anew.",
+            false => "",
+        });
+    };
     String::from(match server == own {
         true => "The two agree exactly.",
         false if is_read => {
@@ -408,10 +416,19 @@ mod tests {
 
     #[test]
     fn the_two_counts_agree_only_if_they_are_the_same() {
-        assert_eq!(compared(Some([1, 2, 0]), [1, 2, 0], false), "The two agree exactly.");
-        assert!(compared(Some([1, 3, 0]), [1, 2, 0], false).contains("somebody else"));
-        assert!(compared(Some([1, 1, 0]), [1, 2, 0], false).contains("differ"));
-        assert_eq!(compared(None, [1, 2, 0], false), "");
+        let compared = |counted, restarted| {
+            let burst = Burst {
+                counted,
+                restarted,
+                ..Burst::default()
+            };
+            super::compared(&burst, [1, 2, 0], false)
+        };
+        assert_eq!(compared(Some([1, 2, 0]), false), "The two agree exactly.");
+        assert!(compared(Some([1, 3, 0]), false).contains("somebody else"));
+        assert!(compared(Some([1, 1, 0]), false).contains("differ"));
+        assert_eq!(compared(None, false), "");
+        assert!(compared(None, true).contains("started again"));
     }
 
     #[test]

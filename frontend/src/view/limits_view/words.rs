@@ -25,9 +25,14 @@ pub fn rate(quota: Quota, of: &str) -> String {
         return String::from("no limit");
     }
     let in_s = |seconds: f64| f64::from(quota.quota) * seconds / f64::from(quota.window_s);
-    let units = [(1.0, "a second"), (60.0, "a minute"), (3600.0, "an hour")];
+    let units = [
+        (1.0, "a second"),
+        (60.0, "a minute"),
+        (3600.0, "an hour"),
+        (86_400.0, "a day"),
+    ];
     let unit = units.into_iter().find(|(seconds, _)| in_s(*seconds) >= 1.0);
-    let (seconds, unit) = unit.unwrap_or(units[2]);
+    let (seconds, unit) = unit.unwrap_or(units[3]);
     let rate = in_s(seconds);
     let figure = if rate.fract() == 0.0 {
         format::count(rate as u64)
@@ -105,7 +110,7 @@ pub fn between(then: &LimitCounts, now: &LimitCounts) -> [u64; 3] {
 /// Seconds that the page keeps: more than the server tells.
 pub const KEPT_S: usize = 180;
 
-/// Takes over the seconds that are new. A process that was restarted begins anew.
+/// Takes over the seconds that are new.
 pub fn keep(moments: &mut Vec<LimitMoment>, told: &[LimitMoment], now_us: f64) {
     let last = moments.last().map_or(i64::MIN, |moment| moment.at_us);
     moments.extend(told.iter().filter(|moment| moment.at_us > last));
