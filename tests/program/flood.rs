@@ -144,6 +144,9 @@ async fn a_flood_from_as_many_addresses_as_there_are_takes_bounded_memory_and_le
     assert!(admitted >= own * 9 / 10 && admitted <= u64::from(asked), "{admitted}");
     // 12 MiB of entries, 4,096 clients' counters, and what an allocator does with them.
     assert!(grown_bytes < 48 << 20, "{grown_bytes} bytes");
-    // On a machine of its own it is at most twice as much; a test may have less than that.
-    assert!(busy < Duration::from_millis(250), "{busy:?}");
+    // On a machine of its own it is at most twice as much; where tests run beside each other it is not asked to the letter.
+    assert!(
+        busy < (idle * 4).max(Duration::from_millis(250)),
+        "{idle:?} idle, {busy:?} meanwhile"
+    );
 }
