@@ -1,11 +1,14 @@
 //! Google's own emulator of Cloud Pub/Sub, on this machine. It holds everything in memory: its end is the loss of its topics.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use google_cloud_auth::credentials::anonymous;
+use google_cloud_pubsub::client::TopicAdmin;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::within;
 
@@ -78,7 +81,7 @@ impl CloudPubSub {
             .stderr(Stdio::null());
         self.server = Some(command.spawn().unwrap());
         let answering = async {
-            while TcpStream::connect(self.address).is_err() {
+            while !has_topics(self.endpoint()).await {
                 if let Some(status) = self.server.as_mut().and_then(|server| server.try_wait().unwrap()) {
                     panic!("the emulator ended with {status}");
                 }
@@ -95,6 +98,19 @@ impl CloudPubSub {
             _ = server.wait();
         }
     }
+}
+
+/// Whether it answers what it is asked; it takes connections a while before.
+async fn has_topics(endpoint: String) -> bool {
+    let asking = async {
+        let builder = TopicAdmin::builder().with_endpoint(endpoint);
+        let client = builder.with_credentials(anonymous::Builder::new().build()).build();
+        let topics = client.await.unwrap().get_topic();
+        let answer = topics.set_topic("projects/p/topics/none").send().await;
+        let error = answer.expect_err("an emulator is empty at first");
+        error.status().is_some_and(|status| status.code.name() == "NOT_FOUND")
+    };
+    timeout(Duration::from_secs(5), asking).await.unwrap_or(false)
 }
 
 impl Drop for CloudPubSub {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 pub mod browser;
+#[cfg(feature = "cloud-pubsub")]
 pub mod cloud_pubsub;
 pub mod etcd;
 pub mod follower;

@@ -10,7 +10,6 @@ use google_cloud_gax::retry_policy::RetryPolicyExt;
 use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::model::{ExpirationPolicy, Message, Subscription};
 use google_cloud_pubsub::retry_policy::RetryableErrors;
-use google_cloud_pubsub::subscriber::ShutdownBehavior;
 use google_cloud_pubsub::subscriber::handler::Handler;
 use google_cloud_pubsub::{Error, Result as Answered};
 
@@ -218,7 +217,6 @@ async fn receive(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
         .set_max_outstanding_messages(OUTSTANDING_MESSAGES)
         .set_max_outstanding_bytes(OUTSTANDING_BYTES)
         .set_max_lease_extension(LEASE)
-        .set_shutdown_behavior(ShutdownBehavior::NackImmediately)
         .build();
     *topic.stream.lock() = Some(messages.shutdown_token());
     let mut spooling = FuturesUnordered::new();
