@@ -8,6 +8,7 @@ use freshet::config::EtcdConfig;
 use freshet::election::contract::Harness;
 use freshet::election::{self, Election};
 use freshet_tests::etcd::Etcd;
+use freshet_tests::until;
 use freshet_wire::NodeAction;
 
 use super::ensemble::{Cluster, Ensemble, ensemble_tests};
@@ -93,13 +94,19 @@ async fn the_watch_survives_a_compaction() {
         // Its watches are opened anew elsewhere, from a revision that is gone.
         cluster.0.kill(member).await;
         cluster.0.start_again(member).await;
-        let mut client = Client::connect(cluster.0.endpoints(), None).await.unwrap();
-        let revision = client.get("x", None).await.unwrap().header().unwrap().revision();
-        client.compact(revision, None).await.unwrap();
+        until("the compaction", async || compact(&cluster.0).await.is_ok()).await;
         let now = group.leader_after(last.token().number - 1).await;
         group.act(now.node(), NodeAction::Resign).await;
         last = group.leader_after(now.token().number).await;
         group.all_see(&last).await;
     }
     group.close().await;
+}
+
+/// Fails while the members have yet to agree on a leader.
+async fn compact(etcd: &Etcd) -> Result<(), etcd_client::Error> {
+    let mut client = Client::connect(etcd.endpoints(), None).await?;
+    let there = client.get("x", None).await?;
+    let revision = there.header().map_or(0, |header| header.revision());
+    client.compact(revision, None).await.map(drop)
 }

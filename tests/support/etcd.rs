@@ -149,8 +149,12 @@ impl Drop for Etcd {
     }
 }
 
-/// An address that was free a moment ago.
+/// An address that was free a moment ago, and that no connection is given as its own end meanwhile.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    loop {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(15_000..32_000)));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }

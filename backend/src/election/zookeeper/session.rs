@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use freshet_wire::{EngineState, NodeAction, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use zookeeper_client::{Acls, Client, CreateMode, Error, OneshotWatcher, SessionState, StateWatcher};
+use zookeeper_client::{Acls, Client, CreateMode, Error, OneshotWatcher, SessionState, Stat, StateWatcher};
 
 use super::heart::Heart;
 use super::place::{Place, tag};
@@ -233,8 +233,9 @@ impl<'a> Session<'a> {
             }
             if own == 0 {
                 match self.client.set_data(&first, &[], Some(0)).await {
-                    // Accepted now, or before.
-                    Ok(_) | Err(Error::BadVersion) => {}
+                    // Accepted now: the application need not wait for the watch.
+                    Ok(stat) => self.leads(&places[0], &stat),
+                    Err(Error::BadVersion) => {}
                     Err(Error::NoNode) => continue,
                     Err(error) => return Err(error),
                 }
@@ -252,21 +253,27 @@ impl<'a> Session<'a> {
             let (stat, watcher) = self.client.check_and_watch_stat(&first).await?;
             let Some(stat) = stat else { continue };
             self.first = watch(watcher);
-            let leader = Leader {
-                node: places[0].node.clone(),
-                token: u64::try_from(stat.czxid).unwrap_or(0),
-                is_ours: own == 0,
-            };
-            {
-                let mut view = self.shared.view.lock();
-                view.leader = (stat.version > 0).then_some(leader);
-                view.is_known = true;
-            }
-            self.leading = (stat.version > 0).then_some(first);
-            self.see();
-            self.shared.board.changed();
+            self.leads(&places[0], &stat);
             return Ok(());
         }
+    }
+
+    /// The first in the queue leads, if it has accepted.
+    fn leads(&mut self, first: &Place, stat: &Stat) {
+        let has_accepted = stat.version > 0;
+        let leader = Leader {
+            node: first.node.clone(),
+            token: u64::try_from(stat.czxid).unwrap_or(0),
+            is_ours: first.tag == self.tag,
+        };
+        {
+            let mut view = self.shared.view.lock();
+            view.leader = has_accepted.then_some(leader);
+            view.is_known = true;
+        }
+        self.leading = has_accepted.then(|| self.path(first));
+        self.see();
+        self.shared.board.changed();
     }
 
     async fn read_nodes(&mut self) -> Result<(), Error> {
