@@ -198,3 +198,31 @@ impl Board {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_is_late_to_look_does_not_shorten_the_time_without_a_leader() {
+        let board = Board::new("raft:1", "raft");
+        let led = |token| Seen::Led {
+            node: "a".to_owned(),
+            token,
+        };
+        std::thread::sleep(Duration::from_millis(30));
+        let ended = steady();
+        board.see_at(led(1), board.made);
+        std::thread::sleep(Duration::from_millis(30));
+        board.see_at(Seen::Leaderless, ended);
+        board.see(led(2));
+        let reading = board.read(steady(), now_us());
+        let gap_us = reading.failovers.last_us.expect("a failover");
+        assert!(gap_us >= 30_000, "{gap_us}");
+        let spans: Vec<_> = reading.spans.iter().map(|span| span.state).collect();
+        use freshet_wire::LeaderState::{Leaderless, Led};
+        assert_eq!(spans[spans.len() - 3..], [Led, Leaderless, Led]);
+    }
+}

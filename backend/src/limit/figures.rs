@@ -299,6 +299,45 @@ mod tests {
         );
     }
 
+    /// A policy of so many in so many seconds, of which so many are spent.
+    fn said(class: RouteClass, quota: u32, window_s: u32, spent: u32) -> Said {
+        let policy = crate::limit::Policy::new(class, false, freshet_wire::Quota { quota, window_s });
+        let backlog_us = policy.interval_us * i64::from(spent);
+        Said {
+            policy,
+            decision: crate::limit::gcra::decision(&policy, backlog_us, backlog_us, 1),
+        }
+    }
+
+    #[test]
+    fn who_has_spent_a_quota_is_seen_near_it_whatever_is_asked_next_until_it_is_whole() {
+        let figures = Figures::default();
+        let last = |now_us, said: &[Said]| {
+            figures.count(client(1), RouteClass::Read, Outcome::Allowed, said, now_us);
+            figures
+                .of(client(1))
+                .last
+                .map(|(said, at_us)| (said.policy.class, at_us))
+        };
+        let spent = said(RouteClass::Try, 10, 10, 10);
+        let whole = said(RouteClass::Read, 1000, 1, 0);
+        assert_eq!(last(0, &[spent]), Some((RouteClass::Try, 0)));
+        assert_eq!(
+            last(5_000_000, &[whole]),
+            Some((RouteClass::Try, 0)),
+            "half of it is left"
+        );
+        assert_eq!(last(10_000_000, &[whole]), Some((RouteClass::Read, 10_000_000)));
+        assert_eq!(last(0, &[spent]).map(|it| it.0), Some(RouteClass::Try));
+        let fewer = said(RouteClass::Try, 10, 10, 2);
+        assert_eq!(
+            last(1, &[fewer]),
+            Some((RouteClass::Try, 1)),
+            "what it says itself is newer"
+        );
+        assert_eq!(last(2, &[]), None, "no quota holds for it any more");
+    }
+
     #[test]
     fn a_second_in_which_nothing_happened_is_none() {
         let figures = Figures::default();

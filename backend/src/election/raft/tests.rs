@@ -236,9 +236,26 @@ async fn resigning_ends_the_leadership_also_where_nobody_can_take_it_over() {
     let folder = TempDir::new().unwrap();
     let bench = Bench::open(&folder, 3).await;
     let first = bench.leader_after(0).await;
-    bench.act(first.node(), NodeAction::Isolate).await;
+    let others: Vec<_> = bench
+        .roles()
+        .into_keys()
+        .filter(|node| **node != **first.node())
+        .collect();
+    for other in &others {
+        bench.act(other, NodeAction::Isolate).await;
+    }
     bench.act(first.node(), NodeAction::Resign).await;
     assert!(!first.holds(steady()));
+    for other in &others {
+        bench.act(other, NodeAction::Heal).await;
+    }
+    let first = bench.leader_after(number(&first)).await;
+    bench.act(first.node(), NodeAction::Isolate).await;
+    let refused = bench.cluster.act(first.node(), NodeAction::Resign).await;
+    assert!(
+        matches!(refused, Err(ElectionError::Refused(_))),
+        "what is isolated is healed first: {refused:?}"
+    );
     bench.leader_after(number(&first)).await;
     let refused = bench.cluster.act(first.node(), NodeAction::Resign).await;
     let leads = bench.roles()[&**first.node()] == NodeRole::Leader;
