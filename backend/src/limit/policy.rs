@@ -146,9 +146,11 @@ mod tests {
 
     #[test]
     fn a_single_address_of_ipv6_means_the_client_that_it_is_of() {
-        let mut settings = LimitSettings::default();
-        settings.exempt = vec!["::1".to_owned()];
-        settings.denied = vec!["2001:db8::5".to_owned(), "2001:db8:0:1::/96".to_owned()];
+        let settings = LimitSettings {
+            exempt: vec!["::1".to_owned()],
+            denied: vec!["2001:db8::5".to_owned(), "2001:db8:0:1::/96".to_owned()],
+            ..LimitSettings::default()
+        };
         let rules = Rules::new(1, &settings);
         let client = |text: &str| Client::of(text.parse().unwrap());
         assert!(rules.is_exempt(client("::1")) && !rules.is_exempt(client("127.0.0.1")));
