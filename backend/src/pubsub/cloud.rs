@@ -24,11 +24,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use freshet_wire::{Engine, EngineState, Receipt, Retention};
-use google_cloud_pubsub::subscriber::ShutdownToken;
 use parking_lot::RwLock;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::follow::Clients;
 use self::health::Health;
@@ -234,15 +233,18 @@ impl PubSub for CloudPubSub {
             // What was handed over comes back still, and is answered.
             let _ = timeout(CLOSING, self.shared.waiting.empty()).await;
             let topics = std::mem::take(&mut *self.topics.write());
-            let mut streams = Vec::new();
-            for Open { topic, follower } in topics.into_values() {
-                follower.abort();
-                let _ = follower.await;
-                streams.extend(topic.close());
-            }
             // The last acknowledgements go out. Without them what is in the spool comes again, and is known then.
-            let ends = streams.iter().map(ShutdownToken::shutdown);
-            let _ = timeout(CLOSING, futures_util::future::join_all(ends)).await;
+            let deadline = Instant::now() + CLOSING;
+            for open in topics.values() {
+                open.topic.stop.send_replace(true);
+            }
+            for Open { topic, mut follower } in topics.into_values() {
+                if !*topic.ready.borrow() || timeout_at(deadline, &mut follower).await.is_err() {
+                    follower.abort();
+                    let _ = follower.await;
+                }
+                topic.close();
+            }
             self.shared.spool.close().await;
         })
     }

@@ -74,13 +74,16 @@ impl Clients {
     }
 }
 
-/// Follows a topic until it is aborted.
+/// Follows a topic until it is to stop, or is aborted.
 pub(super) async fn run(shared: Arc<Shared>, topic: Arc<Topic>) {
     let mut pause = PAUSE;
     loop {
         let started = tokio::time::Instant::now();
         let why = Box::pin(round(&shared, &topic)).await;
         topic.ready.send_replace(false);
+        if *topic.stop.borrow() {
+            return;
+        }
         tracing::warn!(topic = topic.name, why, "Pub/Sub is not followed");
         shared.health.tell(&topic.name, Some(why));
         if started.elapsed() > LONGEST_PAUSE {
@@ -218,12 +221,19 @@ async fn receive(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
         .set_max_outstanding_bytes(OUTSTANDING_BYTES)
         .set_max_lease_extension(LEASE)
         .build();
-    *topic.stream.lock() = Some(messages.shutdown_token());
+    let mut stop = topic.stop.subscribe();
     let mut spooling = FuturesUnordered::new();
     loop {
         tokio::select! {
             // A refusal is seen before the next message is taken, so that what the spool refuses at once is not overtaken.
             biased;
+            // The acknowledgements are sent before the stream is closed: what is on a stream when it closes comes again, which holds up
+            // what follows of its key.
+            () = async { drop(stop.wait_for(|&is_to_stop| is_to_stop).await) } => {
+                while spooling.next().await.is_some() {}
+                messages.shutdown_token().shutdown().await;
+                return "it is to stop".to_owned();
+            }
             // What was refused is not acknowledged, nor what came after it in this round: all of it comes again, in order.
             Some(done) = spooling.next() => if let Err(error) = done {
                 return format!("the spool does not take it: {error}");

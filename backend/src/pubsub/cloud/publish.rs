@@ -9,7 +9,6 @@ use std::time::Duration;
 use freshet_wire::{Receipt, TopicKind};
 use google_cloud_pubsub::client::Publisher;
 use google_cloud_pubsub::model::Message;
-use google_cloud_pubsub::subscriber::ShutdownToken;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -92,8 +91,8 @@ pub(super) struct Topic {
     /// The service has the topic and this node's subscription, and answers.
     pub(super) ready: watch::Sender<bool>,
     pub(super) publisher: Mutex<Option<Arc<Publisher>>>,
-    /// Ends the stream of messages once it has sent its acknowledgements.
-    pub(super) stream: Mutex<Option<ShutdownToken>>,
+    /// It is to be followed no more.
+    pub(super) stop: watch::Sender<bool>,
     /// This session's tries begin so; another session's messages are nobody's here.
     session: u64,
     number: AtomicU64,
@@ -122,7 +121,7 @@ impl Topic {
             key: (spec.kind == TopicKind::State).then(|| "state".to_owned()),
             ready: watch::Sender::new(false),
             publisher: Mutex::default(),
-            stream: Mutex::default(),
+            stop: watch::Sender::new(false),
             session,
             number: AtomicU64::new(0),
             waiters: Mutex::default(),
@@ -216,12 +215,11 @@ impl Topic {
         }
     }
 
-    /// Nothing comes back any more. The stream, if there is one, may have acknowledgements to send.
-    pub(super) fn close(&self) -> Option<ShutdownToken> {
+    /// Nothing comes back any more.
+    pub(super) fn close(&self) {
         self.ready.send_replace(false);
         self.publisher.lock().take();
         self.waiters.lock().clear();
-        self.stream.lock().take()
     }
 }
 
