@@ -94,7 +94,7 @@ async fn the_watch_survives_a_compaction() {
         // Its watches are opened anew elsewhere, from a revision that is gone.
         cluster.0.kill(member).await;
         cluster.0.start_again(member).await;
-        until("the compaction", async || compact(&cluster.0).await.is_ok()).await;
+        until("the compaction", async || Box::pin(compact(&cluster.0)).await.is_ok()).await;
         let now = group.leader_after(last.token().number - 1).await;
         group.act(now.node(), NodeAction::Resign).await;
         last = group.leader_after(now.token().number).await;
