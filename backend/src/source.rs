@@ -104,11 +104,12 @@ pub async fn lead(
     let mut mandates = board.mandate();
     loop {
         let mandate = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|&stopping| stopping) => return,
             mandate = mandates.wait_for(Option::is_some) => match mandate {
                 Ok(mandate) => mandate.clone(),
                 Err(_) => return,
             },
-            _ = stopping.wait_for(|&stopping| stopping) => return,
         };
         let Some(mandate) = mandate else { continue };
         tracing::info!(
