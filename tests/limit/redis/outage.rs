@@ -55,6 +55,17 @@ impl Load {
         }
     }
 
+    fn refused(&self) -> usize {
+        let admitted = self.admitted.lock().unwrap().len();
+        (self.asked.load(Relaxed) as usize).saturating_sub(admitted)
+    }
+
+    /// Until the quota is spent: what is left of it when Redis goes is left in each process.
+    async fn has_spent_all(&self) {
+        let before = self.refused();
+        until("the quota to be spent", async || self.refused() >= before + 20).await;
+    }
+
     fn between(&self, from: Instant, to: Instant) -> u32 {
         let admitted = self.admitted.lock().unwrap();
         u32::try_from(admitted.iter().filter(|&&at| at >= from && at < to).count()).unwrap()
@@ -132,9 +143,9 @@ async fn paused_or_killed_under_load_the_page_is_told_the_quotas_hold_and_the_wa
     all_say(&servers, EngineState::Up).await;
     let load = Load::begin(&servers);
     let begun = Instant::now();
-    tokio::time::sleep(Duration::from_secs(1)).await;
     let mut away = Vec::new();
     for killed in [false, true] {
+        load.has_spent_all().await;
         let from = Instant::now();
         match killed {
             true => redis.kill().await,
