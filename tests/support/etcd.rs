@@ -1,13 +1,14 @@
 //! A real etcd: some members on this machine, with a folder that goes with them.
 
 use std::fs::OpenOptions;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::within;
 
@@ -92,11 +93,11 @@ impl Etcd {
         member.server = Some(command.spawn().unwrap());
     }
 
-    /// Waits until a member takes connections; it does so once the cluster has a leader.
+    /// Waits until a member knows a leader. It takes connections before that, and before anything of it is on disk.
     async fn answers(&mut self, index: usize) {
         let member = &mut self.members[index];
         let answering = async {
-            while TcpStream::connect(member.client).is_err() {
+            while !is_healthy(member.client).await {
                 let ended = member.server.as_mut().and_then(|server| server.try_wait().unwrap());
                 assert!(ended.is_none(), "etcd ended with {ended:?}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -147,6 +148,19 @@ impl Drop for Etcd {
             }
         }
     }
+}
+
+/// What etcd says of itself on `/health`; no answer is none.
+async fn is_healthy(client: SocketAddr) -> bool {
+    let asking = async {
+        let mut stream = tokio::net::TcpStream::connect(client).await.ok()?;
+        stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        answer.contains(r#""health":"true""#).then_some(())
+    };
+    let answer = tokio::time::timeout(Duration::from_secs(1), asking).await;
+    answer.is_ok_and(|healthy| healthy.is_some())
 }
 
 /// An address that was free a moment ago, and that no connection is given as its own end meanwhile.
