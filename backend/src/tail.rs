@@ -5,6 +5,7 @@
 //! holds no queue of its own, it only falls out of the window, and reads on from the engine's log, at a pace that leaves the
 //! others alone; what is not there any more either, it is told as a gap.
 
+mod listing;
 mod meter;
 mod pace;
 mod reading;
@@ -15,11 +16,12 @@ mod window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use freshet_wire::{Topic as TopicInfo, TopicKind};
+use freshet_wire::{Topic as TopicInfo, TopicKind, TopicScope};
 use parking_lot::RwLock;
 
 pub use crate::pubsub::Budget;
 use crate::pubsub::{Kept, PubSub, PubSubError, TopicSpec};
+pub use listing::Room;
 pub(crate) use pace::Pace;
 pub use reading::{Batch, History, Place, ReadError, Reading, Replay};
 use topic::Waiting;
@@ -114,12 +116,11 @@ impl Tail {
 
     /// What is said of each, in the order of their names.
     pub fn describe(&self, now_us: i64) -> Vec<TopicInfo> {
-        let kept = |topic: &Topic| match topic.scope() {
-            freshet_wire::TopicScope::Shared => self.engine.kept(topic.name()),
-            freshet_wire::TopicScope::Local => Kept::default(),
-        };
         let topics = self.topics();
-        topics.iter().map(|topic| topic.describe(kept(topic), now_us)).collect()
+        let topics = topics.iter();
+        topics
+            .map(|topic| topic.describe(kept(&self.engine, topic), now_us))
+            .collect()
     }
 
     pub fn engine(&self) -> &Arc<dyn PubSub> {
@@ -133,5 +134,13 @@ impl Tail {
 
     pub fn window_bytes(&self) -> usize {
         self.window_bytes
+    }
+}
+
+/// What the engine tells of a topic; nothing, where it has none of it.
+fn kept(engine: &Arc<dyn PubSub>, topic: &Topic) -> Kept {
+    match topic.scope() {
+        TopicScope::Shared => engine.kept(topic.name()),
+        TopicScope::Local => Kept::default(),
     }
 }

@@ -715,11 +715,11 @@ mod tests {
         }
 
         fn append_shared(&self, topic: &str, now_us: i64) -> u64 {
-            self.engine.append(topic, &record(now_us), 0, now_us)
+            self.engine.append(topic, &record(now_us), 0, now_us).unwrap()
         }
 
         fn append_with_id(&self, topic: &str, now_us: i64, id: u64) {
-            self.engine.append(topic, &record(now_us), id, now_us);
+            self.engine.append(topic, &record(now_us), id, now_us).unwrap();
         }
 
         fn reading(&self, from: &str) -> Result<Reading, ReadError> {
