@@ -6,4 +6,5 @@ mod hold;
 mod publish;
 mod rules;
 mod same;
+mod slow;
 mod subscribe;

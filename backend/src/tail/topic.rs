@@ -36,6 +36,8 @@ pub struct Topic {
     log_id: AtomicU32,
     /// The engine has it: it can be published to.
     is_open: AtomicBool,
+    /// Held while it is being opened.
+    pub(super) opening: tokio::sync::Mutex<()>,
     /// The sum of the partitions' next offsets, for readers who only want to know whether there is something.
     end: AtomicU64,
     meter: Mutex<Meter>,
@@ -123,6 +125,7 @@ impl Topic {
             }),
             log_id: AtomicU32::new(0),
             is_open: AtomicBool::new(false),
+            opening: tokio::sync::Mutex::default(),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
             recent: Mutex::default(),
