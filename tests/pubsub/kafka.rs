@@ -1,7 +1,9 @@
 //! Kafka, against a real broker.
 
 mod foreign;
+mod load;
 mod outage;
+mod roam;
 mod topics;
 
 use std::collections::BTreeMap;

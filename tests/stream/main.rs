@@ -4,6 +4,7 @@
 mod alive;
 mod hold;
 mod publish;
+mod roam;
 mod rules;
 mod same;
 mod slow;

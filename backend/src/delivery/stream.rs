@@ -29,7 +29,7 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use self::finding::{Finding, Found};
+use self::finding::Finding;
 use self::publishing::{Answered, Publishing};
 use super::frames::{Places, Shared};
 use super::limits::{self, Asker};
