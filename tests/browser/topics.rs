@@ -108,11 +108,11 @@ async fn begins_with(page: &mut Page, n: u64) {
         .await;
 }
 
+/// Types over what a field holds.
 async fn fill(page: &mut Page, css: &str, text: &str) {
-    page.browser
-        .run(&format!("document.querySelector({}).value = ''", json!(css)))
-        .await;
-    page.browser.keys(css, text).await;
+    let select = "const field = document.querySelector(CSS); field.focus(); field.select()";
+    page.browser.run(&select.replace("CSS", &json!(css).to_string())).await;
+    page.browser.press(&text.chars().collect::<Vec<_>>()).await;
 }
 
 #[tokio::test]

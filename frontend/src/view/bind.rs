@@ -47,6 +47,11 @@ pub fn click(on_click: impl FnMut() + 'static) -> Click {
     Box::new(move |_| on_click())
 }
 
+/// Whether what is typed goes there.
+pub fn is_focused(element: &web_sys::Element) -> bool {
+    document().active_element().as_ref() == Some(element)
+}
+
 /// Writes a text made of parts, if it is another one than before.
 pub fn say(text: Text, parts: &[&str]) {
     put(text, parts.concat());

@@ -6,7 +6,7 @@ use leptos::html::{Input, Textarea};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
-use super::super::bind::{Class, Flag, Text, class, if_empty, is, live, say};
+use super::super::bind::{Class, Flag, Text, class, if_empty, is, is_focused, live, say};
 use super::super::format;
 use super::super::frame::{on_frame, put};
 use super::super::workload::{keep_token, kept_token};
@@ -76,8 +76,9 @@ pub(super) fn publish(shared: Shared) -> AnyView {
         seen = (feed.topic.clone(), writable);
         let name = feed.topic.as_deref().unwrap_or_default();
         let offered = if writable == Some(true) { name } else { "" };
-        // A name that was typed stays.
+        // A name that was typed stays, and so does the one that is being typed.
         if let Some(input) = form.topic.get_untracked()
+            && !is_focused(&input)
             && [filled.get_value().as_str(), offered, ""].contains(&input.value().as_str())
         {
             input.set_value(offered);
