@@ -179,6 +179,41 @@ async fn the_api_describes_every_route_that_it_serves_and_no_other() {
 }
 
 #[tokio::test]
+async fn the_api_says_of_every_limited_route_how_it_refuses() {
+    let server = Server::quiet(|_| {}).await;
+    let document: Value = server.get("/api/v1/openapi.json").await.json();
+    let free = ["clock", "livez", "metrics", "openapi.json", "readyz"];
+    for (path, methods) in ROUTES {
+        for &method in methods {
+            let described = &document["paths"][path][method]["responses"];
+            let is_free = free.iter().any(|name| path == format!("/api/v1/{name}"));
+            assert_eq!(described["429"].is_null(), is_free, "{method} {path}");
+            if is_free {
+                continue;
+            }
+            for header in ["Retry-After", "RateLimit", "RateLimit-Policy"] {
+                assert!(
+                    described["429"]["headers"][header].is_object(),
+                    "{method} {path}: {header}"
+                );
+            }
+            assert!(
+                described["503"]["headers"]["Retry-After"].is_object(),
+                "{method} {path}"
+            );
+            let well = described
+                .as_object()
+                .unwrap()
+                .keys()
+                .find(|status| status.starts_with('2'));
+            if let Some(status) = well {
+                assert!(described[status]["headers"]["RateLimit"].is_object(), "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn everything_that_the_api_describes_is_defined_in_it() {
     let server = Server::quiet(|_| {}).await;
     let document: Value = server.get("/api/v1/openapi.json").await.json();

@@ -101,8 +101,7 @@ pub(super) fn refused(refusal: &Refusal) -> Error {
 }
 
 /// The policies, and what they decided since the process started: the value of the topic `limits`.
-#[utoipa::path(get, path = "/api/v1/limits", tag = "limits", responses((status = 200, body = LimitStatus),
-    (status = 429, body = freshet_wire::Problem, content_type = "application/problem+json", description = "as on every route but the probes, /clock and /openapi.json")))]
+#[utoipa::path(get, path = "/api/v1/limits", tag = "limits", responses((status = 200, body = LimitStatus)))]
 pub(super) async fn read(State(service): State<Arc<Service>>) -> Json<LimitStatus> {
     Json(service.gate.status(false).0)
 }
@@ -139,8 +138,7 @@ pub(super) async fn stand(
 /// Does nothing but spend one request of the policies of the class `try`, or of `read`: to see the limits at work.
 #[utoipa::path(post, path = "/api/v1/limits/try", tag = "limits",
     params(("policy" = Option<String>, Query, description = "`try` (the default) or `read`")),
-    responses((status = 204, description = "admitted; the headers say what is left"),
-        (status = 429, body = freshet_wire::Problem, content_type = "application/problem+json")))]
+    responses((status = 204, description = "admitted; the headers say what is left")))]
 pub(super) async fn attempt(RawQuery(text): RawQuery) -> Result<StatusCode, Error> {
     for (name, value) in query::pairs(text.as_deref()) {
         match (&*name, &*value) {

@@ -36,6 +36,8 @@ pub fn limits_view(ui: Ui) -> AnyView {
     let figures = FIGURES.map(|_| text("–"));
     let looks = FIGURES.map(|(name, _)| Class::new(name));
     let masked = Flag::new(false);
+    // Since a change was taken, until the figures say so too: the ones that are on their way are of before.
+    let taken_us = StoredValue::new(0.0);
     let answer = Text::default();
     let mut next_us = 0.0;
     on_frame(move |frame| {
@@ -52,7 +54,9 @@ pub fn limits_view(ui: Ui) -> AnyView {
         };
         put(engine, trouble(limits));
         put(load, open_now(limits));
-        put(masked, limits.masked);
+        if limits.masked == masked.get_untracked() || limits.now_us as f64 > taken_us.get_value() {
+            put(masked, limits.masked);
+        }
         let total = &limits.total;
         let counts = [total.allowed, total.limited, total.near, total.shed, total.denied];
         for (at, count) in counts.into_iter().enumerate() {
@@ -77,7 +81,10 @@ pub fn limits_view(ui: Ui) -> AnyView {
         spawn_local(async move {
             let patch = [r#"{"limit":{"mask":"#, if wanted { "true" } else { "false" }, "}}"].concat();
             match api::patch_settings(patch, version, &kept_token()).await {
-                Ok(_) => put(masked, wanted),
+                Ok(settings) => {
+                    taken_us.set_value(settings.changed_us as f64);
+                    put(masked, wanted);
+                }
                 Err(failure) if failure.needs_token() => say(
                     answer,
                     &["Only with the admin token can this be changed: Compare's Workload takes it, for this tab."],
