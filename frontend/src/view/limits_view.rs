@@ -27,6 +27,9 @@ const FIGURES: [(&str, &str); 5] = [
     ("denied", "Refused with 403: their network is denied"),
 ];
 
+/// Figures come once a second, and by polling a second later.
+const HOLD_US: f64 = 2.5e6;
+
 /// The class of each where there are some.
 const SOME: [&str; 5] = ["allowed some", "limited some", "near some", "shed some", "denied some"];
 
@@ -36,8 +39,8 @@ pub fn limits_view(ui: Ui) -> AnyView {
     let figures = FIGURES.map(|_| text("–"));
     let looks = FIGURES.map(|(name, _)| Class::new(name));
     let masked = Flag::new(false);
-    // Since a change was taken, until the figures say so too: the ones that are on their way are of before.
-    let taken_us = StoredValue::new(0.0);
+    // After a change that was taken, until the figures say so too: the ones that are on their way are of before.
+    let hold_us = StoredValue::new(0.0);
     let answer = Text::default();
     let mut next_us = 0.0;
     on_frame(move |frame| {
@@ -54,7 +57,7 @@ pub fn limits_view(ui: Ui) -> AnyView {
         };
         put(engine, trouble(limits));
         put(load, open_now(limits));
-        if limits.masked == masked.get_untracked() || limits.now_us as f64 > taken_us.get_value() {
+        if frame.now_us > hold_us.get_value() {
             put(masked, limits.masked);
         }
         let total = &limits.total;
@@ -81,8 +84,8 @@ pub fn limits_view(ui: Ui) -> AnyView {
         spawn_local(async move {
             let patch = [r#"{"limit":{"mask":"#, if wanted { "true" } else { "false" }, "}}"].concat();
             match api::patch_settings(patch, version, &kept_token()).await {
-                Ok(settings) => {
-                    taken_us.set_value(settings.changed_us as f64);
+                Ok(_) => {
+                    hold_us.set_value(ui.handle().now_us() + HOLD_US);
                     put(masked, wanted);
                 }
                 Err(failure) if failure.needs_token() => say(
