@@ -1,5 +1,7 @@
 //! etcd, against a real cluster of three members.
 
+mod secured;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -22,7 +23,16 @@ pub const PROGRAM: &str = "FRESHET_ETCD";
 #[derive(Debug)]
 pub struct Etcd {
     members: Vec<Member>,
+    tls: Option<ServerTls>,
     folder: TempDir,
+}
+
+/// PEM files with which clients are met by TLS, and without a certificate of theirs not at all.
+#[derive(Debug)]
+pub struct ServerTls {
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Debug)]
@@ -30,18 +40,27 @@ struct Member {
     server: Option<Child>,
     client: SocketAddr,
     peer: SocketAddr,
+    /// Where it says how it is, to whoever asks.
+    health: SocketAddr,
 }
 
 impl Etcd {
     /// A cluster of so many members, for this test alone.
     pub async fn start(members: usize) -> Self {
+        Self::start_with(members, None).await
+    }
+
+    /// The same, for clients that come by TLS.
+    pub async fn start_with(members: usize, tls: Option<ServerTls>) -> Self {
         let member = |_| Member {
             server: None,
             client: free_address(),
             peer: free_address(),
+            health: free_address(),
         };
         let mut etcd = Self {
             members: (0..members).map(member).collect(),
+            tls,
             folder: tempfile::tempdir().unwrap(),
         };
         for member in 0..members {
@@ -56,8 +75,12 @@ impl Etcd {
     pub fn endpoints(&self) -> Vec<String> {
         self.members
             .iter()
-            .map(|member| format!("http://{}", member.client))
+            .map(|member| format!("{}://{}", self.scheme(), member.client))
             .collect()
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     fn spawn(&mut self, index: usize) {
@@ -69,9 +92,13 @@ impl Etcd {
             .iter()
             .map(|(member, number)| format!("m{number}=http://{}", member.peer))
             .collect();
+        let scheme = self.scheme();
         let member = &mut self.members[index];
         assert!(member.server.is_none(), "it runs already");
-        let (client, peer) = (format!("http://{}", member.client), format!("http://{}", member.peer));
+        let (client, peer) = (
+            format!("{scheme}://{}", member.client),
+            format!("http://{}", member.peer),
+        );
         // The shell becomes the server; what it leaves behind ends the server when this program's end of the pipe is closed.
         let mut command = Command::new("sh");
         command
@@ -84,12 +111,21 @@ impl Etcd {
             .args(["--name", &format!("m{index}"), "--data-dir"])
             .arg(folder.join(format!("m{index}")))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-metrics-urls", &format!("http://{}", member.health)])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .process_group(0);
+        if let Some(tls) = &self.tls {
+            command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&tls.ca);
+            command
+                .arg("--cert-file")
+                .arg(&tls.cert)
+                .arg("--key-file")
+                .arg(&tls.key);
+        }
         member.server = Some(command.spawn().unwrap());
     }
 
@@ -97,7 +133,7 @@ impl Etcd {
     async fn answers(&mut self, index: usize) {
         let member = &mut self.members[index];
         let answering = async {
-            while !is_healthy(member.client).await {
+            while !is_healthy(member.health).await {
                 let ended = member.server.as_mut().and_then(|server| server.try_wait().unwrap());
                 assert!(ended.is_none(), "etcd ended with {ended:?}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -151,9 +187,9 @@ impl Drop for Etcd {
 }
 
 /// What etcd says of itself on `/health`; no answer is none.
-async fn is_healthy(client: SocketAddr) -> bool {
+async fn is_healthy(member: SocketAddr) -> bool {
     let asking = async {
-        let mut stream = tokio::net::TcpStream::connect(client).await.ok()?;
+        let mut stream = tokio::net::TcpStream::connect(member).await.ok()?;
         stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;
