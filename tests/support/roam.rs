@@ -181,8 +181,16 @@ fn judge<G: Ground>(ledger: &Ledger, published: &[Published], restarts: usize, t
     for event in ledger.events() {
         *times.entry(&event.data).or_default() += 1;
     }
-    for Acknowledged { receipt, data } in published.iter().flat_map(|published| &published.acknowledged) {
-        let fate = ledger.fate(receipt, data);
+    let all = || published.iter().flat_map(|published| &published.acknowledged);
+    let newest = all().last().map(|last| last.receipt.epoch);
+    let reads = ledger.cursor.as_ref().map(|cursor| cursor.epoch);
+    assert_eq!(reads, newest, "at the end it reads the log that is there");
+    for Acknowledged { receipt, data } in all() {
+        // Of a log that had ended before it read anything, nothing is told: it has read the newest log alone.
+        let fate = match ledger.logs() == 1 && Some(receipt.epoch) != newest {
+            true => Fate::BeforeTheBeginning,
+            false => ledger.fate(receipt, data),
+        };
         let is_there = times.contains_key(data.as_str());
         match fate {
             Fate::Delivered => tally.delivered += 1,
