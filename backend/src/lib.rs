@@ -38,6 +38,7 @@ pub mod time;
 
 use std::future::Future;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ use crate::delivery::{BODIES_BYTES, Frames, Service};
 use crate::election::ElectionError;
 use crate::limit::gate::Gate;
 use crate::node::{Node, NodeError};
-use crate::pubsub::PubSubError;
+use crate::pubsub::{PubSub, PubSubError};
 use crate::readers::Readers;
 use crate::settings::Store;
 use crate::tail::Tail;
@@ -81,6 +82,16 @@ pub enum RunError {
 /// Runs the back end on this listener until `shutdown` resolves, and then ends it in order: readers get a close
 /// frame, sources stop, open requests are answered.
 pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    run_on(listener, config, pubsub::open, shutdown).await
+}
+
+/// The same, on a pub/sub engine that `open` opens, from its configuration, the data folder and the node's name.
+pub async fn run_on(
+    listener: TcpListener,
+    config: Config,
+    open: impl FnOnce(&config::PubSub, &Path, &str) -> Result<Arc<dyn PubSub>, PubSubError>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     config.check(listener.local_addr()?)?;
     let node = Node::open(&config.data, config.node_id.as_deref())?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
@@ -89,7 +100,7 @@ pub async fn run(listener: TcpListener, config: Config, shutdown: impl Future<Ou
 
     // It elects in the background, while the rest starts.
     let election = election::open(&config.election, &config.data, &node.id)?;
-    let engine = pubsub::open(&config.pubsub, &config.data, &node.id)?;
+    let engine = open(&config.pubsub, &config.data, &node.id)?;
     let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
     let settings = Store::new(first_settings(&config), now_us());
     let limiter = limit::open(&config.limit)?;

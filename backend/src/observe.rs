@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::delivery::{Service, cluster};
 use crate::pubsub::Record;
-use crate::tail::Topic;
+use crate::tail::{Room, Topic};
 use crate::time::{now_us, process_cpu_ns};
 
 /// How often the deliveries are looked at.
@@ -21,6 +21,11 @@ const RENEWALS: Duration = Duration::from_millis(500);
 const CHANGES: Duration = Duration::from_millis(50);
 /// Readers that one value lists.
 const MOST_READERS: usize = 50;
+/// Topics, likewise: some 30 kB of them.
+const TOPICS: Room = Room {
+    topics: 64,
+    partitions: 2048,
+};
 
 /// Keeps the topic `settings` at the settings in force.
 pub(crate) async fn settings(service: Arc<Service>) {
@@ -72,7 +77,7 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
         let (mut readers, readers_total) = service.readers.describe(MOST_READERS, now_us);
         // The value goes to every page once a second: it must not grow with those who left.
         readers.retain(|reader| reader.active);
-        let topics = service.tail.describe(now_us);
+        let (topics, topics_total) = service.tail.list(TOPICS, now_us);
         let process_cpu_us = process_cpu_ns() / 1000;
         append(
             &topic,
@@ -83,6 +88,7 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
                 readers_total,
                 pubsub: service.tail.engine().status().borrow().clone(),
                 topics,
+                topics_total,
                 process_cpu_us,
             },
         );

@@ -5,6 +5,7 @@
 //! holds no queue of its own, it only falls out of the window, and reads on from the engine's log, at a pace that leaves the
 //! others alone; what is not there any more either, it is told as a gap.
 
+mod listing;
 mod meter;
 mod pace;
 mod reading;
@@ -15,11 +16,13 @@ mod window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use freshet_wire::{Topic as TopicInfo, TopicKind};
+use freshet_wire::{Topic as TopicInfo, TopicKind, TopicScope};
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 
 pub use crate::pubsub::Budget;
 use crate::pubsub::{Kept, PubSub, PubSubError, TopicSpec};
+pub use listing::Room;
 pub(crate) use pace::Pace;
 pub use reading::{Batch, History, Place, ReadError, Reading, Replay};
 use topic::Waiting;
@@ -27,6 +30,9 @@ pub use topic::{Topic, Watch};
 
 /// What a state topic may hold: some seconds for a reader that comes now and then, and no history.
 const STATE_BYTES: usize = 256 << 10;
+
+/// See [`Tail::opening`].
+const MOST_OPENING: usize = 16;
 
 /// All topics of this process, by name.
 #[derive(Debug)]
@@ -37,8 +43,8 @@ pub struct Tail {
     pace: Pace,
     /// Every reader that waits, whatever it waits for.
     waiting: Arc<Waiting>,
-    /// Topics are opened one at a time, so that none is opened twice.
-    opening: tokio::sync::Mutex<()>,
+    /// Topics that may be opened at once: one that its engine is slow with does not hold up the others.
+    opening: Semaphore,
 }
 
 impl Tail {
@@ -51,7 +57,7 @@ impl Tail {
             window_bytes,
             pace: Pace::new(replay_bytes_per_s),
             waiting: Arc::default(),
-            opening: tokio::sync::Mutex::default(),
+            opening: Semaphore::new(MOST_OPENING),
         }
     }
 
@@ -68,32 +74,50 @@ impl Tail {
 
     /// The shared topic of this name, which can be read at once; there is nothing in it until [`Self::open`] has opened it.
     pub fn declare(&self, spec: &TopicSpec) -> Arc<Topic> {
+        self.find_or_declare(spec).0
+    }
+
+    /// And whether it was declared by this call.
+    fn find_or_declare(&self, spec: &TopicSpec) -> (Arc<Topic>, bool) {
         let mut topics = self.topics.write();
         if let Some(topic) = topics.get(&*spec.name) {
-            return Arc::clone(topic);
+            return (Arc::clone(topic), false);
         }
         let topic = Arc::new(Topic::shared(spec, self.engine.keeps(), self.max_bytes(spec.kind)));
         topics.insert(Arc::clone(topic.name()), Arc::clone(&topic));
-        topic
+        (topic, true)
     }
 
     /// The shared topic of this name, opened with the engine now if that has not been done.
     pub async fn open(&self, spec: TopicSpec) -> Result<Arc<Topic>, PubSubError> {
-        let _one = self.opening.lock().await;
-        let declared = self.topic(&spec.name).is_some();
-        let topic = self.declare(&spec);
-        if topic.is_open() {
-            return Ok(topic);
+        loop {
+            let (topic, is_new) = self.find_or_declare(&spec);
+            if self.open_declared(&spec, &topic, is_new).await? {
+                return Ok(topic);
+            }
         }
-        let sink = Arc::clone(&topic) as Arc<dyn crate::pubsub::Sink>;
-        if let Err(error) = self.engine.open(spec, sink).await {
-            if !declared {
+    }
+
+    /// `false` if it was taken away meanwhile: whoever had declared it could not open it.
+    async fn open_declared(&self, spec: &TopicSpec, topic: &Arc<Topic>, is_new: bool) -> Result<bool, PubSubError> {
+        // One at a time, so that it is not opened twice.
+        let _one = topic.opening.lock().await;
+        if topic.is_open() {
+            return Ok(true);
+        }
+        if !self.topic(&spec.name).is_some_and(|known| Arc::ptr_eq(&known, topic)) {
+            return Ok(false);
+        }
+        let _some = self.opening.acquire().await;
+        let sink = Arc::clone(topic) as Arc<dyn crate::pubsub::Sink>;
+        if let Err(error) = self.engine.open(spec.clone(), sink).await {
+            if is_new {
                 self.topics.write().remove(&**topic.name());
             }
             return Err(error);
         }
         topic.opened();
-        Ok(topic)
+        Ok(true)
     }
 
     fn max_bytes(&self, kind: TopicKind) -> usize {
@@ -114,12 +138,11 @@ impl Tail {
 
     /// What is said of each, in the order of their names.
     pub fn describe(&self, now_us: i64) -> Vec<TopicInfo> {
-        let kept = |topic: &Topic| match topic.scope() {
-            freshet_wire::TopicScope::Shared => self.engine.kept(topic.name()),
-            freshet_wire::TopicScope::Local => Kept::default(),
-        };
         let topics = self.topics();
-        topics.iter().map(|topic| topic.describe(kept(topic), now_us)).collect()
+        let topics = topics.iter();
+        topics
+            .map(|topic| topic.describe(kept(&self.engine, topic), now_us))
+            .collect()
     }
 
     pub fn engine(&self) -> &Arc<dyn PubSub> {
@@ -133,5 +156,13 @@ impl Tail {
 
     pub fn window_bytes(&self) -> usize {
         self.window_bytes
+    }
+}
+
+/// What the engine tells of a topic; nothing, where it has none of it.
+fn kept(engine: &Arc<dyn PubSub>, topic: &Topic) -> Kept {
+    match topic.scope() {
+        TopicScope::Shared => engine.kept(topic.name()),
+        TopicScope::Local => Kept::default(),
     }
 }

@@ -2,7 +2,9 @@
 
 mod fence;
 mod foreign;
+mod load;
 mod outage;
+mod roam;
 mod topics;
 
 use std::collections::BTreeMap;

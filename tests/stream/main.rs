@@ -4,6 +4,8 @@
 mod alive;
 mod hold;
 mod publish;
+mod roam;
 mod rules;
 mod same;
+mod slow;
 mod subscribe;

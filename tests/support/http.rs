@@ -1,5 +1,6 @@
 //! An HTTP client that sends what it is told, right or wrong: one connection, no cookies, no redirects, no retries.
 
+use std::io;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -65,18 +66,17 @@ pub struct Connection {
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
-        let opening = async {
-            let tcp = TcpStream::connect(address).await.unwrap();
-            tcp.set_nodelay(true).unwrap();
-            let (sender, connection) = handshake(TokioIo::new(tcp)).await.unwrap();
-            // How it ends is seen by the request that is on it.
-            tokio::spawn(connection);
-            sender
-        };
-        Self {
-            address,
-            sender: within(SOON, "a connection", opening).await,
-        }
+        within(SOON, "a connection", Self::try_open(address)).await.unwrap()
+    }
+
+    /// To a server that may be away.
+    pub async fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let tcp = TcpStream::connect(address).await?;
+        tcp.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(tcp)).await.map_err(io::Error::other)?;
+        // How it ends is seen by the request that is on it.
+        tokio::spawn(connection);
+        Ok(Self { address, sender })
     }
 
     /// Sends the request, with a Host where it has none, and reads the whole answer.

@@ -10,12 +10,15 @@ pub mod etcd;
 pub mod follower;
 pub mod http;
 pub mod kafka;
+pub mod ledger;
 pub mod process;
 pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod roam;
 pub mod server;
+pub mod slow;
 pub mod stream;
 pub mod zookeeper;
 

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use freshet::RunError;
 use freshet::config::{Config, LimitConfig, Limits, PubSub};
+use freshet::pubsub::PubSub as PubSubEngine;
 use freshet_wire::{Reader, SettingsVersion, Topic, Topics};
 use http::Method;
 use serde_json::{Value, json};
@@ -23,6 +25,8 @@ use crate::{SOON, until, within};
 pub struct Server {
     pub address: SocketAddr,
     config: Config,
+    /// An engine that no configuration names.
+    engine: Option<Arc<dyn PubSubEngine>>,
     running: Option<Running>,
     _data: TempDir,
 }
@@ -40,6 +44,11 @@ impl Server {
 
     /// With another configuration than the usual one.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(None, change).await
+    }
+
+    /// On this engine, where there is one.
+    pub async fn start_on(engine: Option<Arc<dyn PubSubEngine>>, change: impl FnOnce(&mut Config)) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut config = Config {
             data: data.path().to_owned(),
@@ -61,6 +70,7 @@ impl Server {
         let mut server = Self {
             address: listener.local_addr().unwrap(),
             config,
+            engine,
             running: None,
             _data: data,
         };
@@ -87,8 +97,8 @@ impl Server {
 
     fn run(&mut self, listener: TcpListener) {
         let (stop, stopped) = oneshot::channel();
-        let config = self.config.clone();
-        let thread = std::thread::spawn(move || run(listener, config, async { _ = stopped.await }));
+        let (config, engine) = (self.config.clone(), self.engine.clone());
+        let thread = std::thread::spawn(move || run_on(listener, config, engine, async { _ = stopped.await }));
         self.running = Some(Running { stop, thread });
     }
 
@@ -189,6 +199,15 @@ impl Drop for Server {
 
 /// Runs the back end on the calling thread, in a runtime as the program has one.
 pub fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+    run_on(listener, config, None, shutdown)
+}
+
+fn run_on(
+    listener: TcpListener,
+    config: Config,
+    engine: Option<Arc<dyn PubSubEngine>>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -197,6 +216,9 @@ pub fn run(listener: TcpListener, config: Config, shutdown: impl Future<Output =
     runtime.block_on(async {
         listener.set_nonblocking(true).unwrap();
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        freshet::run(listener, config, shutdown).await
+        match engine {
+            Some(engine) => freshet::run_on(listener, config, |_, _, _| Ok(engine), shutdown).await,
+            None => freshet::run(listener, config, shutdown).await,
+        }
     })
 }

@@ -1,5 +1,6 @@
 //! A well-behaved client of the WebSocket stream.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -44,6 +45,16 @@ impl Stream {
 
     /// With the reader's name, and headers beside the usual ones.
     pub async fn open_as(address: SocketAddr, reader: Option<&str>, headers: &[(&'static str, &str)]) -> Self {
+        let opening = Self::try_open_as(address, reader, headers);
+        within(SOON, "hello", opening).await.unwrap()
+    }
+
+    /// To a server that may be away, or about to stop.
+    pub async fn try_open_as(
+        address: SocketAddr,
+        reader: Option<&str>,
+        headers: &[(&'static str, &str)],
+    ) -> io::Result<Self> {
         let query = reader.map_or_else(String::new, |reader| format!("?reader={reader}"));
         let mut request = format!("ws://{address}/api/v1/stream{query}")
             .into_client_request()
@@ -51,22 +62,27 @@ impl Stream {
         for &(name, value) in headers {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        let opening = async {
-            let tcp = TcpStream::connect(address).await.unwrap();
-            let (mut socket, _) = client_async(request, tcp).await.unwrap();
-            let first = socket.next().await.unwrap().unwrap();
-            match ServerMessage::parse(first.to_text().unwrap()) {
-                Ok(Some(ServerMessage::Hello(hello))) => Self { hello, socket },
+        let tcp = TcpStream::connect(address).await?;
+        let (mut socket, _) = client_async(request, tcp).await.map_err(io::Error::other)?;
+        match socket.next().await {
+            Some(Ok(Message::Text(first))) => match ServerMessage::parse(&first) {
+                Ok(Some(ServerMessage::Hello(hello))) => Ok(Self { hello, socket }),
                 other => panic!("the first message is not hello: {other:?}"),
-            }
-        };
-        within(SOON, "hello", opening).await
+            },
+            other => Err(io::Error::other(format!("instead of hello: {other:?}"))),
+        }
     }
 
     pub async fn send(&mut self, message: Message) {
         within(SOON, "the socket to take a message", self.socket.send(message))
             .await
             .unwrap();
+    }
+
+    /// Whether the socket took it.
+    pub async fn try_say(&mut self, message: &Value) -> bool {
+        let saying = self.socket.send(Message::text(message.to_string()));
+        within(SOON, "the socket to take a message", saying).await.is_ok()
     }
 
     pub async fn say(&mut self, message: &Value) {
@@ -163,6 +179,11 @@ impl Stream {
             }
         };
         within(SOON, "the close frame", closing).await
+    }
+
+    /// Says goodbye to a server that may have gone already.
+    pub async fn leave(mut self) {
+        _ = tokio::time::timeout(SOON, self.socket.close(None)).await;
     }
 
     /// Says goodbye; the code with which the server answers.

@@ -22,9 +22,30 @@ pub struct Deliveries {
     pub readers_total: u32,
     /// The engine behind the shared topics.
     pub pubsub: Engine,
+    /// In the order of their names, at most 64 (fewer where they have hundreds of partitions): those that streams and long polls wait
+    /// for, then the busiest, then those with the newest events. `GET /topics` lists all.
     pub topics: Vec<Topic>,
+    /// Sums over all topics, also those that are not listed.
+    pub topics_total: TopicTotals,
     /// CPU time of the whole process since it started, in microseconds: sources, tail and deliveries.
     pub process_cpu_us: u64,
+}
+
+/// Sums over topics.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TopicTotals {
+    /// How many topics there are.
+    pub topics: u32,
+    /// Of these, logs; the others are states.
+    pub logs: u32,
+    /// Over the last ten seconds.
+    pub events_per_s: f64,
+    /// Bytes of encoded events, over the last ten seconds.
+    pub bytes_per_s: f64,
+    /// Bytes of encoded events in the windows.
+    pub window_bytes: u64,
+    pub duplicates: u64,
 }
 
 /// One reader's figures since it was first seen. They only grow, but `queue_*`.

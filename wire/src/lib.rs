@@ -21,7 +21,7 @@ pub use cluster::{
     NodeRole, RaftNode, RaftView, Span, StaleWrites,
 };
 pub use cursor::{Cursor, CursorError, Epoch};
-pub use delivery::{Deliveries, LaneKind, Reader};
+pub use delivery::{Deliveries, LaneKind, Reader, TopicTotals};
 pub use event::{Event, Token};
 pub use limit::{
     ClassQuotas, ClassStatus, ClientLimits, LimitCounts, LimitMoment, LimitStatus, LimitedClient, Load, OnFailure,

@@ -88,7 +88,10 @@ pub(super) async fn events(
             "a batch has many events, and each has its own id",
         ));
     }
-    let receipts = start(&service, &topic, data, attributes).await?.await?;
+    if let Some(spec) = to_open(&service, &topic)? {
+        open(Arc::clone(&service), spec).await?;
+    }
+    let receipts = hand_over(&service, &topic, attributes.publication(data)).await?;
     let mut text = BytesMut::new();
     for receipt in &receipts {
         encode::json(&mut text, receipt);
@@ -113,13 +116,8 @@ async fn spend(pass: &Pass, events: usize) -> Result<(), Error> {
     }
 }
 
-/// One event that came by a stream; see [`start`].
-pub(super) async fn one(
-    service: &Service,
-    topic: &str,
-    data: &RawValue,
-    key: Option<String>,
-) -> Result<BoxFuture<'static, Result<Receipt, Error>>, Error> {
+/// One event that came by a stream: checked, not handed over yet.
+pub(super) fn one(data: &RawValue, key: Option<String>) -> Result<Publication, Error> {
     if let Some(key) = &key {
         name("key", key)?;
     }
@@ -128,27 +126,17 @@ pub(super) async fn one(
         ..Attributes::new()
     };
     let data = content::check(data, "data")?;
-    let publishing = start(service, topic, vec![data], attributes).await?;
-    Ok(publishing
-        .map(|receipts| {
-            receipts?
-                .pop()
-                .ok_or_else(|| Error::unavailable("the engine gave no receipt"))
-        })
-        .boxed())
+    Ok(attributes.publication(vec![data]))
 }
 
-/// Hands the events over, in the order of the calls; the future tells when the engine has them.
-async fn start(
+/// Hands the events over to a topic that is open, in the order of the calls; the future tells when the engine has them.
+pub(super) fn hand_over(
     service: &Service,
     topic: &str,
-    data: Vec<Box<RawValue>>,
-    attributes: Attributes,
-) -> Result<BoxFuture<'static, Result<Vec<Receipt>, Error>>, Error> {
-    open(service, topic).await?;
-    let publication = attributes.publication(data);
+    publication: Publication,
+) -> BoxFuture<'static, Result<Vec<Receipt>, Error>> {
     let answer = service.tail.engine().publish(topic, publication);
-    Ok(async move {
+    async move {
         match timeout(MOST_WAIT, answer).await {
             Ok(receipts) => Ok(receipts?),
             Err(_) => Err(Error::unavailable(
@@ -156,11 +144,11 @@ async fn start(
             )),
         }
     }
-    .boxed())
+    .boxed()
 }
 
-/// Finds the topic, or makes it.
-async fn open(service: &Service, topic: &str) -> Result<(), Error> {
+/// The topic that has to be opened before it can be published to; `None`: it is open.
+pub(super) fn to_open(service: &Service, topic: &str) -> Result<Option<TopicSpec>, Error> {
     check_topic_name(topic).map_err(|error| Error::parameter("topic", error.to_string()))?;
     let tail = &service.tail;
     match tail.topic(topic) {
@@ -169,7 +157,7 @@ async fn open(service: &Service, topic: &str) -> Result<(), Error> {
                 "topic {topic:?} is only read here, not written"
             )));
         }
-        Some(known) if known.is_open() => return Ok(()),
+        Some(known) if known.is_open() => return Ok(None),
         _ => {}
     }
     let head = topic.split('.').next().unwrap_or(topic);
@@ -183,15 +171,23 @@ async fn open(service: &Service, topic: &str) -> Result<(), Error> {
             "this engine makes no topics: make it there, and have it watched",
         ));
     }
-    let spec = TopicSpec {
+    Ok(Some(TopicSpec {
         name: topic.to_owned(),
         kind: TopicKind::Log,
         synthetic: false,
         writable: true,
         retention: service.config.pubsub.retention(),
-    };
-    match timeout(MOST_WAIT, tail.open(spec)).await {
-        Ok(opened) => opened.map(drop).map_err(Error::from),
+    }))
+}
+
+/// Opens the topic, or makes it.
+pub(super) async fn open(service: Arc<Service>, spec: TopicSpec) -> Result<(), Error> {
+    // On a task of its own: what was begun is ended, though whoever asked may have gone. Else the engine might have a topic open of which
+    // the tail does not know.
+    let opening = tokio::spawn(async move { service.tail.open(spec).await.map(drop) });
+    match timeout(MOST_WAIT, opening).await {
+        Ok(Ok(opened)) => opened.map_err(Error::from),
+        Ok(Err(_)) => Err(Error::unavailable("the topic was not opened")),
         Err(_) => Err(Error::unavailable("the engine did not open the topic in time")),
     }
 }

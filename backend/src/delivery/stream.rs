@@ -4,6 +4,9 @@
 //! takes more. What is ready together goes out together, readers at the same places get the same frame, and
 //! what falls out of a topic's window before it was read is told as a gap.
 
+mod finding;
+mod publishing;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -20,16 +23,14 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use freshet_wire::{
-    ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, Published, Receipt, RouteClass, ServerMessage,
-    StreamProblem,
+    ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, Published, RouteClass, ServerMessage, StreamProblem,
 };
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use self::finding::Finding;
+use self::publishing::{Answered, Publishing};
 use super::frames::{Places, Shared};
 use super::limits::{self, Asker};
 use super::poll::MOST_READ;
@@ -111,7 +112,6 @@ pub(super) async fn upgrade(
             let _connected = figures.connect();
             let session = Session {
                 watch: Watch::new(&service.tail),
-                service,
                 figures,
                 client,
                 refusals: Refusals::new(Instant::now()),
@@ -120,12 +120,14 @@ pub(super) async fn upgrade(
                 reading: Reading::default(),
                 fetch: None,
                 may_publish,
-                publishing: FuturesUnordered::new(),
+                publishing: Publishing::new(Arc::clone(&service)),
+                finding: Finding::default(),
                 replay: None,
                 places: Places::new(),
                 said: 0,
                 pinged: false,
                 mistakes: 0,
+                service,
             };
             session.run(proxied).await;
         },
@@ -147,8 +149,10 @@ struct Session {
     /// A read of the engine's log that is under way, for a place that is not in the window.
     fetch: Option<Fetch>,
     may_publish: bool,
-    /// Events that were handed over and wait for the engine's word.
-    publishing: FuturesUnordered<BoxFuture<'static, Answered>>,
+    /// Events that wait for the engine's word.
+    publishing: Publishing,
+    /// Subscriptions that wait for the engine to find a time.
+    finding: Finding,
     /// What such a read brought and was not sent yet.
     replay: Option<Replay>,
     /// Where `reading` stood before it moved, for finding what others were sent from there.
@@ -160,7 +164,6 @@ struct Session {
     mistakes: u32,
 }
 
-type Answered = (Option<String>, Result<Receipt, Error>);
 type Fetched = (History, Result<Chunk, PubSubError>);
 type Fetch = Pin<Box<dyn Future<Output = Fetched> + Send>>;
 
@@ -216,7 +219,11 @@ impl Session {
                     Turn::Flushed => self.watch.wake(),
                 },
                 () = self.watch.changed(), if !waiting => self.deliver()?,
-                Some(answered) = self.publishing.next(), if !waiting => self.published(answered)?,
+                answered = self.publishing.next(), if !waiting => self.published(answered)?,
+                found = self.finding.next(), if !waiting => match found {
+                    Ok(places) => self.begin(places),
+                    Err(error) => self.refuse(&error, None)?,
+                },
                 fetched = poll_fn(|context| fetched(&mut self.fetch, context)) => {
                     self.fetch = None;
                     self.replay(fetched);
@@ -308,7 +315,7 @@ impl Session {
                 };
                 return self.say(&ServerMessage::Pong(pong));
             }
-            Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from).await,
+            Ok(ClientMessage::Subscribe { from }) => self.subscribe(&from),
             Ok(ClientMessage::Unsubscribe { topics }) => self.unsubscribe(&topics),
             Ok(ClientMessage::Publish {
                 topic,
@@ -373,9 +380,9 @@ impl Session {
             ));
         }
         admit(&self.service, self.client, RouteClass::Publish).await?;
-        let receipt = publish::one(&self.service, topic, data, key).await?;
-        self.publishing
-            .push(Box::pin(async move { (reference, receipt.await) }));
+        let publication = publish::one(data, key)?;
+        let spec = publish::to_open(&self.service, topic)?;
+        self.publishing.add(topic, spec, (reference, publication));
         Ok(())
     }
 
@@ -386,45 +393,57 @@ impl Session {
         }
     }
 
-    /// Applies a subscription whole or not at all.
-    async fn subscribe(&mut self, from: &[String]) -> Result<(), Error> {
+    /// Applies a subscription whole or not at all, now or when its places are found.
+    fn subscribe(&mut self, from: &[String]) -> Result<(), Error> {
         let most = self.service.config.limits.subscriptions;
-        let mut places: Vec<Place> = Vec::new();
-        let mut added = 0;
-
+        let mut froms: Vec<freshet_wire::From> = Vec::with_capacity(from.len().min(most));
+        let mut taken = self.reading.places().len() + self.finding.topics().filter(|name| !self.reads(name)).count();
         for text in from {
             let from: freshet_wire::From = text.parse()?;
-            let known = self.reading.place(&from.topic).is_some();
             // Moving within a topic takes no more than was taken.
-            if !known && self.reading.places().len() + added >= most {
-                return Err(query::too_many(most));
+            if !self.reads(&from.topic) && !self.finding.topics().any(|name| *name == from.topic) {
+                if taken >= most {
+                    return Err(query::too_many(most));
+                }
+                taken += 1;
             }
-            if places.iter().any(|place| **place.topic().name() == *from.topic) {
+            if froms.iter().any(|known| known.topic == from.topic) {
                 return Err(Error::parameter(
                     "from",
                     format!("topic {:?} is asked for twice", from.topic),
                 ));
             }
-            places.push(Place::find(&self.service.tail, &from).await?);
-            added += usize::from(!known);
+            froms.push(from);
         }
+        if let Some(places) = self.finding.find(&self.service, froms)? {
+            self.begin(places);
+        }
+        Ok(())
+    }
+
+    fn reads(&self, topic: &str) -> bool {
+        self.reading.place(topic).is_some()
+    }
+
+    fn begin(&mut self, places: Vec<Place>) {
         for place in places {
             self.watch.add(place.topic());
             self.reading.set(place);
         }
         // Where the reader begins is told at once, also when nothing is to be read yet.
         self.watch.wake();
-        Ok(())
     }
 
     fn unsubscribe(&mut self, topics: &[String]) -> Result<(), Error> {
-        if let Some(unknown) = topics.iter().find(|topic| self.reading.place(topic).is_none()) {
+        let is_known = |topic: &String| self.reads(topic) || self.finding.topics().any(|name| name == topic);
+        if let Some(unknown) = topics.iter().find(|topic| !is_known(topic)) {
             return Err(Error::parameter(
                 "topics",
                 format!("there is no subscription to {unknown:?}"),
             ));
         }
         for topic in topics {
+            self.finding.forget(topic);
             self.reading.remove(topic);
             self.watch.remove(topic);
         }

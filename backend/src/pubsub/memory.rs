@@ -22,6 +22,8 @@ pub struct Memory {
 
 #[derive(Debug)]
 struct Kept {
+    /// Whether events stay here, beside being handed on.
+    keeps: bool,
     epoch: Epoch,
     first: u64,
     next: u64,
@@ -87,15 +89,22 @@ impl Memory {
         }
     }
 
-    /// Appends with a given id and time of ingest.
-    pub(crate) fn append(&self, topic: &str, record: &Record, id_hash: u64, now_us: i64) -> u64 {
+    /// Appends with a given id and time of ingest; returns the event's offset.
+    #[cfg(test)]
+    pub(crate) fn append(&self, topic: &str, record: &Record, id_hash: u64, now_us: i64) -> Result<u64, PubSubError> {
         let mut topics = self.topics.lock();
-        let Some(kept) = topics.get_mut(topic) else { return 0 };
-        let (skipped, vacant) = std::mem::take(&mut kept.hole);
-        let offset = kept.next + skipped;
+        let kept = topics.get_mut(topic).ok_or_else(|| unknown(topic))?;
+        Ok(kept.append(topic, record, id_hash, now_us))
+    }
+}
+
+impl Kept {
+    fn append(&mut self, topic: &str, record: &Record, id_hash: u64, now_us: i64) -> u64 {
+        let (skipped, vacant) = std::mem::take(&mut self.hole);
+        let offset = self.next + skipped;
         let place = encode::Place {
             topic,
-            epoch: kept.epoch,
+            epoch: self.epoch,
             partition: 0,
             offset,
             ingested_us: now_us,
@@ -108,13 +117,17 @@ impl Memory {
             vacant,
             json: encode::event(&place, record),
         };
-        kept.next = offset + 1;
+        self.next = offset + 1;
         if self.keeps {
-            kept.events.push(stored.clone());
+            self.events.push(stored.clone());
         }
-        kept.sink.push(vec![stored]);
+        self.sink.push(vec![stored]);
         offset
     }
+}
+
+fn unknown(topic: &str) -> PubSubError {
+    PubSubError::UnknownTopic(topic.to_owned())
 }
 
 impl PubSub for Memory {
@@ -147,6 +160,7 @@ impl PubSub for Memory {
             partitions: vec![Extent::default()],
         });
         let kept = Kept {
+            keeps: self.keeps,
             epoch,
             first: 0,
             next: 0,
@@ -159,22 +173,30 @@ impl PubSub for Memory {
         Box::pin(async { Ok(()) })
     }
 
-    fn publish(&self, topic: &str, publication: Publication) -> Answer<'static, Result<Vec<Receipt>, PubSubError>> {
-        let checked = match self.topics.lock().get_mut(topic) {
-            Some(kept) => kept.marks.after(&publication.records).map(|after| {
-                after.into_iter().for_each(|after| kept.marks = after);
-                kept.epoch
-            }),
-            None => Err(PubSubError::UnknownTopic(topic.to_owned())),
+    fn publish(&self, topic: &str, mut publication: Publication) -> Answer<'static, Result<Vec<Receipt>, PubSubError>> {
+        // By its id the tail tells an event that comes a second time.
+        if let Some(Idempotency { key, .. }) = &publication.idempotency {
+            for (index, record) in publication.records.iter_mut().enumerate() {
+                record.id.get_or_insert_with(|| match index {
+                    0 => key.clone(),
+                    _ => format!("{key}-{index}"),
+                });
+            }
+        }
+        let mut topics = self.topics.lock();
+        let checked = match topics.get_mut(topic) {
+            Some(kept) => kept.marks.after(&publication.records).map(|after| (kept, after)),
+            None => Err(unknown(topic)),
         };
-        let epoch = match checked {
-            Ok(epoch) => epoch,
+        let (kept, after) = match checked {
+            Ok(checked) => checked,
             Err(error) => return Box::pin(async { Err(error) }),
         };
-        let now_us = now_us();
+        after.into_iter().for_each(|after| kept.marks = after);
+        let (epoch, now_us) = (kept.epoch, now_us());
         let receipts = publication.records.iter().map(|record| {
             let id_hash = record.id.as_deref().map_or(0, id_hash);
-            let offset = self.append(topic, record, id_hash, now_us);
+            let offset = kept.append(topic, record, id_hash, now_us);
             let id = record.id.clone();
             Receipt {
                 topic: topic.to_owned(),
@@ -185,7 +207,8 @@ impl PubSub for Memory {
                 duplicate: false,
             }
         });
-        let receipts = receipts.collect();
+        let receipts: Vec<_> = receipts.collect();
+        drop(topics);
         Box::pin(async { Ok(receipts) })
     }
 
@@ -198,7 +221,7 @@ impl PubSub for Memory {
     ) -> Answer<'static, Result<Chunk, PubSubError>> {
         let topics = self.topics.lock();
         let Some(kept) = topics.get(topic) else {
-            let error = PubSubError::UnknownTopic(topic.to_owned());
+            let error = unknown(topic);
             return Box::pin(async { Err(error) });
         };
         let mut chunk = Chunk {
@@ -224,7 +247,7 @@ impl PubSub for Memory {
             let first = kept.events.iter().find(|event| event.ingested_us >= time_us);
             vec![first.map_or(kept.next, |event| event.offset)]
         });
-        let found = found.ok_or_else(|| PubSubError::UnknownTopic(topic.to_owned()));
+        let found = found.ok_or_else(|| unknown(topic));
         Box::pin(async { found })
     }
 
@@ -236,5 +259,35 @@ impl PubSub for Memory {
 
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pubsub::contract::{Collector, keyed, open_topic, publication, record};
+
+    #[tokio::test]
+    async fn a_topic_that_was_never_opened_is_named_and_nothing_is_taken_for_it() {
+        let memory = Arc::new(Memory::default());
+        let unopened = Err(PubSubError::UnknownTopic("never".to_owned()));
+        assert_eq!(memory.append("never", &record(None, "1"), 0, 1), unopened);
+        let engine = Arc::clone(&memory) as Arc<dyn PubSub>;
+        let sink: Arc<Collector> = open_topic(&engine, "opened").await;
+        let published = engine.publish("never", publication(vec![record(None, "1")])).await;
+        assert_eq!(published.map(|_| 0), unopened);
+        assert_eq!(memory.append("opened", &record(None, "1"), 0, 1), Ok(0));
+        assert_eq!(sink.events(1).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_same_key_twice_has_the_same_id() {
+        let engine: Arc<dyn PubSub> = Arc::new(Memory::forgetful());
+        let sink = open_topic(&engine, "t").await;
+        for _ in 0..2 {
+            let receipts = engine.publish("t", keyed("key", "1")).await.unwrap();
+            assert_eq!(receipts[0].id, "key");
+        }
+        assert!(sink.events(2).await.iter().all(|event| event.id_hash == id_hash("key")));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use freshet_wire::{Cursor, Epoch, From, Gap, GapReason, Position, TopicKind};
+use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout};
 
 use super::recent::Recent;
@@ -112,6 +113,11 @@ impl Place {
             place.take(&log, from.position.as_ref(), times)?;
         }
         Ok(place)
+    }
+
+    /// Finds every position, all at once: the engine may take its time for one of them.
+    pub async fn find_all(tail: &Tail, froms: &[From]) -> Result<Vec<Self>, ReadError> {
+        try_join_all(froms.iter().map(|from| Self::find(tail, from))).await
     }
 
     /// Stands where the position says; `times` are the offsets that the engine found for a time.
@@ -339,14 +345,15 @@ struct Found {
 impl Reading {
     /// Finds every position; each topic may stand there once.
     pub async fn find(tail: &Tail, froms: &[From]) -> Result<Self, ReadError> {
-        let mut reading = Self::default();
-        for from in froms {
-            if reading.place(&from.topic).is_some() {
+        for (index, from) in froms.iter().enumerate() {
+            if froms[..index].iter().any(|known| known.topic == from.topic) {
                 return Err(ReadError::Twice(from.topic.clone()));
             }
-            reading.places.push(Place::find(tail, from).await?);
         }
-        Ok(reading)
+        Ok(Self {
+            places: Place::find_all(tail, froms).await?,
+            turn: 0,
+        })
     }
 
     /// Adds a topic, or moves to another position in it.
@@ -715,11 +722,11 @@ mod tests {
         }
 
         fn append_shared(&self, topic: &str, now_us: i64) -> u64 {
-            self.engine.append(topic, &record(now_us), 0, now_us)
+            self.engine.append(topic, &record(now_us), 0, now_us).unwrap()
         }
 
         fn append_with_id(&self, topic: &str, now_us: i64, id: u64) {
-            self.engine.append(topic, &record(now_us), id, now_us);
+            self.engine.append(topic, &record(now_us), id, now_us).unwrap();
         }
 
         fn reading(&self, from: &str) -> Result<Reading, ReadError> {

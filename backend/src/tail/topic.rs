@@ -36,6 +36,8 @@ pub struct Topic {
     log_id: AtomicU32,
     /// The engine has it: it can be published to.
     is_open: AtomicBool,
+    /// Held while it is being opened.
+    pub(super) opening: tokio::sync::Mutex<()>,
     /// The sum of the partitions' next offsets, for readers who only want to know whether there is something.
     end: AtomicU64,
     meter: Mutex<Meter>,
@@ -45,6 +47,20 @@ pub struct Topic {
     retention: Mutex<Retention>,
     // Apart from the windows: waking 2,000 readers must not hold up those who read already.
     waiting: Waiting,
+}
+
+/// What decides whether a topic is listed, and goes into the sums of all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Glance {
+    /// A stream is subscribed to it, or a long poll waits.
+    pub(super) is_waited_for: bool,
+    pub(super) events_per_s: f64,
+    pub(super) bytes_per_s: f64,
+    pub(super) window_bytes: u64,
+    /// When the newest event in a window was ingested.
+    pub(super) newest_us: Option<i64>,
+    pub(super) partitions: usize,
+    pub(super) duplicates: u64,
 }
 
 /// The log behind a topic, as much of it as is in memory.
@@ -109,6 +125,7 @@ impl Topic {
             }),
             log_id: AtomicU32::new(0),
             is_open: AtomicBool::new(false),
+            opening: tokio::sync::Mutex::default(),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
             recent: Mutex::default(),
@@ -221,6 +238,22 @@ impl Topic {
         self.log_id.store(log.id, Release);
         drop(log);
         self.waiting.wake();
+    }
+
+    pub(super) fn glance(&self, now_us: i64) -> Glance {
+        let (events_per_s, bytes_per_s) = self.meter.lock().rates(now_us);
+        let log = self.log.read();
+        let windows = || log.partitions.iter().map(|partition| &partition.window);
+        let newest = windows().filter_map(Window::newest);
+        Glance {
+            is_waited_for: self.waiting.len() > 0,
+            events_per_s,
+            bytes_per_s,
+            window_bytes: windows().map(|window| window.bytes() as u64).sum(),
+            newest_us: newest.map(|entry| entry.ingested_us).max(),
+            partitions: log.partitions.len(),
+            duplicates: self.duplicates.load(Relaxed),
+        }
     }
 
     /// What `/topics` says of it; `kept` is the engine's word.

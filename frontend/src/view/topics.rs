@@ -186,9 +186,11 @@ fn heading(frame: &Frame<'_>, ui: Ui) -> String {
     let Some(deliveries) = frame.deliveries else {
         return ["waiting for ", name].concat();
     };
-    let logs = deliveries.topics.iter().filter(|topic| topic.kind == TopicKind::Log);
-    let (count, rate) = logs.fold((0, 0.0), |(count, rate), topic| (count + 1, rate + topic.events_per_s));
-    let more = match (count as usize).saturating_sub(ROWS) {
+    // Of more topics than are listed, those that are not count nevertheless.
+    let logs = || deliveries.topics.iter().filter(|topic| topic.kind == TopicKind::Log);
+    let count = u64::from(deliveries.topics_total.logs);
+    let rate: f64 = logs().map(|topic| topic.events_per_s).sum();
+    let more = match (count as usize).saturating_sub(logs().count().min(ROWS)) {
         0 => String::new(),
         more => [" (", &*format::count(more as u64), " more than here)"].concat(),
     };

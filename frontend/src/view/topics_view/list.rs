@@ -109,9 +109,15 @@ fn heading(frame: &Frame<'_>, ui: Ui) -> String {
         .concat(),
         (_, None, _) => ["waiting for ", by].concat(),
         (_, Some(deliveries), _) => {
-            let rate: f64 = deliveries.topics.iter().map(|topic| topic.events_per_s).sum();
-            let count = format::count(deliveries.topics.len() as u64);
-            [&*count, " · ", &format::events_per_s(rate), " · by ", by].concat()
+            let all = &deliveries.topics_total;
+            let count = format::count(u64::from(all.topics));
+            // Above some number only those that are read and the busiest are told each second.
+            let more = match u64::from(all.topics).saturating_sub(deliveries.topics.len() as u64) {
+                0 => String::new(),
+                more => [" (", &*format::count(more), " quiet ones not listed)"].concat(),
+            };
+            let rate = format::events_per_s(all.events_per_s);
+            [&*count, &more, " · ", &rate, " · by ", by].concat()
         }
     }
 }
