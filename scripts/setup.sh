@@ -362,7 +362,7 @@ shell_check() {
 
 # --- what was asked for ---------------------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || set -- page browser engines kafka redis etcd zookeeper check
+[ $# -gt 0 ] || set -- page browser engines kafka pubsub redis etcd zookeeper check
 one_at_a_time
 for part in "$@"; do
   case $part in

@@ -118,12 +118,14 @@ main() {
   . scripts/browser.sh
   find_browser || browser_problem=$BROWSER_PROBLEM
   scripts/setup.sh kafka || true
+  scripts/setup.sh pubsub || true
   scripts/setup.sh redis || true
   scripts/setup.sh etcd || true
   scripts/setup.sh zookeeper || true
   # shellcheck source=scripts/engines.sh
   . scripts/engines.sh
   find_kafka || true
+  find_pubsub_emulator || true
   find_redis || true
   find_etcd || true
   find_zookeeper || true
@@ -150,6 +152,7 @@ main() {
         ;;
       pubsub)
         engine pubsub kafka "$KAFKA_PROBLEM"
+        engine pubsub cloud "$PUBSUB_PROBLEM"
         continue
         ;;
       limit)

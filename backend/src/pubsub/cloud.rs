@@ -16,6 +16,7 @@ mod health;
 mod message;
 mod names;
 mod publish;
+mod pull;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -33,18 +33,22 @@ async fn says(engine: &Arc<dyn PubSub>, state: EngineState) -> String {
     within(PATIENCE, &format!("the engine to say {state:?}"), said).await
 }
 
+/// What all publishers share.
+#[derive(Default)]
+struct Load {
+    is_enough: AtomicBool,
+    /// Tries: an event is published again until it is acknowledged.
+    tries: AtomicUsize,
+    refused: AtomicUsize,
+    acknowledged: AtomicUsize,
+}
+
 /// Publishes one event after the other, each again until it is acknowledged; where the receipts said that they are.
-async fn publish_until(
-    engine: Arc<dyn PubSub>,
-    topic: String,
-    publisher: u64,
-    is_enough: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicUsize>,
-) -> Vec<(u64, u64)> {
+async fn publish_until(engine: Arc<dyn PubSub>, topic: String, publisher: u64, load: Arc<Load>) -> Vec<(u64, u64)> {
     let mut receipts = Vec::new();
     let key = publisher.to_string();
     for number in publisher * APART.. {
-        if is_enough.load(Relaxed) {
+        if load.is_enough.load(Relaxed) {
             break;
         }
         let data = format!("{{\"n\":{number}}}");
@@ -53,24 +57,26 @@ async fn publish_until(
                 idempotency: keyed(&number.to_string(), &data).idempotency,
                 ..publication(vec![record(Some(&key), &data)])
             };
+            load.tries.fetch_add(1, Relaxed);
             match engine.publish(&topic, publication).await {
                 Ok(receipts) => break receipts[0].clone(),
                 Err(PubSubError::Unavailable(_) | PubSubError::Full) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await
+                    load.refused.fetch_add(1, Relaxed);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 Err(error) => panic!("{error}"),
             }
         };
         receipts.push((number, receipt.offset));
-        acknowledged.fetch_add(1, Relaxed);
+        load.acknowledged.fetch_add(1, Relaxed);
     }
     receipts
 }
 
-async fn grow(acknowledged: &AtomicUsize, by: usize) {
-    let enough = acknowledged.load(Relaxed) + by;
+async fn grow(load: &Load, by: usize) {
+    let enough = load.acknowledged.load(Relaxed) + by;
     let growing = async {
-        while acknowledged.load(Relaxed) < enough {
+        while load.acknowledged.load(Relaxed) < enough {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -83,37 +89,55 @@ async fn under_load_the_service_goes_and_comes_back_and_what_was_acknowledged_is
     let engine = node.open().await;
     let topic = unique("load");
     let sink = open_topic(&engine, &topic).await;
-    let (is_enough, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load = Arc::new(Load::default());
     let mut publishers = JoinSet::new();
     for publisher in 0..PUBLISHERS {
         publishers.spawn(publish_until(
             Arc::clone(&engine),
             topic.clone(),
             publisher,
-            Arc::clone(&is_enough),
-            Arc::clone(&acknowledged),
+            Arc::clone(&load),
         ));
     }
     for _ in 0..2 {
-        grow(&acknowledged, 200).await;
+        grow(&load, 200).await;
         node.own().lock().await.kill();
         let words = says(&engine, EngineState::Down).await;
         assert!(words.contains("publishing is refused"), "{words}");
         // What is kept is read nevertheless.
         let kept = read_all(&engine, &topic, 0, 0, BUDGET).await.len();
-        assert!(kept >= acknowledged.load(Relaxed), "{kept}");
+        assert!(kept >= load.acknowledged.load(Relaxed), "{kept}");
         node.own().lock().await.start_again().await;
         assert_eq!(says(&engine, EngineState::Up).await, "");
-        grow(&acknowledged, 200).await;
+        grow(&load, 200).await;
     }
-    is_enough.store(true, Relaxed);
+    load.is_enough.store(true, Relaxed);
     let mut places = HashMap::new();
     while let Some(receipts) = publishers.join_next().await {
         places.extend(receipts.unwrap());
     }
     let all = read_all(&engine, &topic, 0, 0, BUDGET).await;
     let numbers = numbers_of(&all);
-    assert_eq!(numbers.len(), places.len(), "each is there once");
+    let mut times = HashMap::<u64, usize>::new();
+    for &number in &numbers {
+        *times.entry(number).or_default() += 1;
+    }
+    let missing = places.keys().filter(|&number| !times.contains_key(number)).count();
+    let doubled = times.values().filter(|&&times| times > 1).count();
+    let live = sink.events(all.len()).await;
+    println!(
+        "two outages: {} events published in {} tries, of which {} were refused; {} acknowledged, {} in the log, {} delivered; \
+         missing {missing}, doubled {doubled}",
+        places.len(),
+        load.tries.load(Relaxed),
+        load.refused.load(Relaxed),
+        load.acknowledged.load(Relaxed),
+        all.len(),
+        live.len(),
+    );
+    assert!(load.refused.load(Relaxed) > 0, "the outages were not felt");
+    assert_eq!((missing, doubled), (0, 0));
+    assert_eq!(numbers.len(), places.len(), "nothing else is there");
     let mut last = HashMap::new();
     for (stored, number) in all.iter().zip(&numbers) {
         assert_eq!(places[number], stored.offset, "the receipt says where {number} is");
@@ -124,7 +148,6 @@ async fn under_load_the_service_goes_and_comes_back_and_what_was_acknowledged_is
             "in order, without a gap"
         );
     }
-    let live = sink.events(all.len()).await;
     let offsets = |events: &[Stored]| events.iter().map(|event| event.offset).collect::<Vec<_>>();
     assert_eq!(offsets(&live), offsets(&all), "live as in the log");
     engine.close().await;

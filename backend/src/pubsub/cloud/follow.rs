@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::FuturesOrdered;
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_gax::retry_policy::RetryPolicyExt;
-use google_cloud_pubsub::client::{BasePublisher, Subscriber, SubscriptionAdmin, TopicAdmin};
-use google_cloud_pubsub::model::{ExpirationPolicy, Message, Subscription};
+use google_cloud_pubsub::client::{BasePublisher, SubscriptionAdmin, TopicAdmin};
+use google_cloud_pubsub::model::{ExpirationPolicy, Subscription};
 use google_cloud_pubsub::retry_policy::RetryableErrors;
-use google_cloud_pubsub::subscriber::handler::Handler;
 use google_cloud_pubsub::{Error, Result as Answered};
 
 use super::publish::{DELIVERY, Topic};
+use super::pull::{Puller, Received};
 use super::{ANSWER, Shared, message};
 use crate::pubsub::{Ack, Idempotency, PubSub, PubSubError, Publication};
 
@@ -26,22 +26,21 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What was not acknowledged for so long comes again, and holds up what follows of the same key: after a crash that is how long keyed
-/// events wait. The least that the service takes; the client asks for more time where it is needed.
+/// events wait. The least that the service takes; the spool has what is pulled on disk long before, and what comes twice is known.
 const LEASE: Duration = Duration::from_secs(10);
 
 /// What a subscription says whose topic was deleted.
 const DELETED: &str = "_deleted-topic_";
 
-/// Messages and bytes that the service may send before they are acknowledged.
-const OUTSTANDING_MESSAGES: i64 = 1000;
-const OUTSTANDING_BYTES: i64 = 32 << 20;
+/// An emulator is asked again so soon after it had nothing.
+const EMULATOR_PAUSE: Duration = Duration::from_millis(25);
 
 /// The service's clients.
 #[derive(Debug)]
 pub(super) struct Clients {
     topics: TopicAdmin,
     subscriptions: SubscriptionAdmin,
-    subscriber: Subscriber,
+    puller: Puller,
     publishers: BasePublisher,
 }
 
@@ -64,7 +63,7 @@ impl Clients {
         Ok(Self {
             topics: client!(TopicAdmin::builder(), emulator)?,
             subscriptions: client!(SubscriptionAdmin::builder(), emulator)?,
-            subscriber: client!(Subscriber::builder(), emulator)?,
+            puller: Puller::new(emulator).await?,
             // It gives up when those who published have: what comes later than that would be a surprise.
             publishers: client!(
                 BasePublisher::builder().with_retry_policy(RetryableErrors.with_time_limit(DELIVERY)),
@@ -214,52 +213,67 @@ async fn look(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
 
 /// Puts what comes into the spool, in its order, and acknowledges what is on disk.
 async fn receive(shared: &Shared, topic: &Topic, clients: &Clients) -> String {
-    let mut messages = clients
-        .subscriber
-        .subscribe(&topic.subscription)
-        .set_max_outstanding_messages(OUTSTANDING_MESSAGES)
-        .set_max_outstanding_bytes(OUTSTANDING_BYTES)
-        .set_max_lease_extension(LEASE)
-        .build();
+    let name = &topic.subscription;
     let mut stop = topic.stop.subscribe();
-    let mut spooling = FuturesUnordered::new();
     loop {
-        tokio::select! {
-            // A refusal is seen before the next message is taken, so that what the spool refuses at once is not overtaken.
+        let pulled = tokio::select! {
+            // What was pulled is spooled and acknowledged before it is looked whether to stop: what is not acknowledged holds up what
+            // follows of its key.
             biased;
-            // The acknowledgements are sent before the stream is closed: what is on a stream when it closes comes again, which holds up
-            // what follows of its key.
-            () = async { drop(stop.wait_for(|&is_to_stop| is_to_stop).await) } => {
-                while spooling.next().await.is_some() {}
-                messages.shutdown_token().shutdown().await;
-                return "it is to stop".to_owned();
+            _ = stop.wait_for(|&is_to_stop| is_to_stop) => return "it is to stop".to_owned(),
+            pulled = clients.puller.pull(name) => pulled,
+        };
+        let pulled = match pulled {
+            Ok(pulled) => pulled,
+            Err(error) => return error.to_string(),
+        };
+        if pulled.is_empty() {
+            if shared.config.emulator.is_some() {
+                tokio::time::sleep(EMULATOR_PAUSE).await;
             }
-            // What was refused is not acknowledged, nor what came after it in this round: all of it comes again, in order.
-            Some(done) = spooling.next() => if let Err(error) = done {
-                return format!("the spool does not take it: {error}");
-            },
-            // What came is not to wait behind the acknowledgements.
-            next = messages.next() => match next {
-                Some(Ok((message, handler))) => spooling.push(spool(shared, topic, message, handler)),
-                Some(Err(error)) => return error.to_string(),
-                None => return "the subscription's stream has ended".to_owned(),
-            },
+            continue;
+        }
+        let mut spooling: FuturesOrdered<_> = pulled
+            .into_iter()
+            .map(|received| spool(shared, topic, received))
+            .collect();
+        let mut on_disk = Vec::with_capacity(spooling.len());
+        let mut refused = None;
+        while let Some(done) = spooling.next().await {
+            match done {
+                Ok(ack_id) => on_disk.push(ack_id),
+                // It is not acknowledged, nor what came after it: all of it comes again, in order.
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        if !on_disk.is_empty() {
+            let acknowledged = within(async {
+                let acknowledged = clients.puller.acknowledge(name, on_disk).await;
+                acknowledged.map_err(|error| error.to_string())
+            });
+            if let Err(why) = acknowledged.await {
+                return why;
+            }
+        }
+        if let Some(error) = refused {
+            return format!("the spool does not take it: {error}");
         }
     }
 }
 
-/// Hands the event to the spool at once; the future acknowledges it.
-fn spool(
-    shared: &Shared,
-    topic: &Topic,
-    message: Message,
-    handler: Handler,
-) -> impl Future<Output = Result<(), PubSubError>> {
-    let published_us = message
-        .publish_time
-        .as_ref()
-        .map_or(0, |time| time.seconds() * 1_000_000 + i64::from(time.nanos()) / 1000);
-    let record = message::record(&message.attributes, &message.data, &message.message_id, published_us);
+/// Hands the event to the spool at once; the future ends when it is on disk, with what it is acknowledged by.
+fn spool(shared: &Shared, topic: &Topic, received: Received) -> impl Future<Output = Result<String, PubSubError>> {
+    let Received { ack_id, message } = received;
+    let message = message.unwrap_or_default();
+    let record = message::record(
+        &message.attributes,
+        &message.data,
+        &message.message_id,
+        message.published_us(),
+    );
     let key = record.id.clone().unwrap_or_default();
     let appended = shared.spool.publish(
         &topic.name,
@@ -280,10 +294,9 @@ fn spool(
             }
             Err(error) => return Err(error),
         };
-        handler.ack();
         if let Some(ticket) = message.attributes.get(message::TRY) {
             topic.tell(ticket, answer);
         }
-        Ok(())
+        Ok(ack_id)
     }
 }
