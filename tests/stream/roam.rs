@@ -48,10 +48,15 @@ fn sum(tallies: &[Tally], count: impl Fn(&Tally) -> usize) -> usize {
 
 #[test]
 fn what_the_forgetful_engine_acknowledged_is_delivered_once_or_told_as_missing() {
-    let tallies = roam(3, async || Memory);
+    // What happens is chance: a few more cases where nothing was missed, or nobody read what another had read.
+    let mut tallies = Vec::new();
+    let missed = |tally: &Tally| tally.counted + tally.other_log + tally.before;
+    while tallies.len() < 12 && (sum(&tallies, missed) == 0 || sum(&tallies, |tally| tally.same_bytes) == 0) {
+        tallies.extend(roam(3, async || Memory));
+    }
     assert!(sum(&tallies, |tally| tally.delivered) > 0 && sum(&tallies, |tally| tally.same_bytes) > 0);
     assert!(
-        sum(&tallies, |tally| tally.counted) > 0,
+        sum(&tallies, missed) > 0,
         "nobody missed anything: this test cannot tell"
     );
 }
