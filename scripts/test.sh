@@ -162,6 +162,7 @@ main() {
       election)
         engine election etcd "$ETCD_PROBLEM"
         engine election zookeeper "$ZOOKEEPER_PROBLEM"
+        engine election together "${ETCD_PROBLEM:-$KAFKA_PROBLEM}"
         continue
         ;;
     esac

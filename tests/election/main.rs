@@ -8,5 +8,7 @@ mod processes;
 
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(all(feature = "etcd", feature = "kafka"))]
+mod together;
 #[cfg(feature = "zookeeper")]
 mod zookeeper;
