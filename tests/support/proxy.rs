@@ -61,6 +61,7 @@ impl Drop for Proxy {
 
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration, is_losing: Arc<AtomicBool>) {
     let (sender, mut on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
+    let loses = Arc::clone(&is_losing);
     let reading = async move {
         loop {
             let mut bytes = Vec::with_capacity(16 << 10);
@@ -79,6 +80,10 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration,
     let writing = async move {
         while let Some((due, bytes)) = on_the_way.recv().await {
             sleep_until(due).await;
+            // What is on its way is lost, too.
+            if loses.load(Relaxed) {
+                continue;
+            }
             if to.write_all(&bytes).await.is_err() {
                 return;
             }

@@ -17,7 +17,7 @@ async fn what_was_not_acknowledged_when_the_process_ended_comes_again_and_is_one
     open_topic(&other, &topic).await;
 
     // The process is a runtime of its own, which can end at once with all that is in it.
-    let proxy = Proxy::start(emulator.address(), Duration::ZERO, Duration::ZERO).await;
+    let proxy = Proxy::start(emulator.address(), Duration::from_millis(500), Duration::ZERO).await;
     let data = tempfile::tempdir().unwrap();
     let (endpoint, folder, name) = (
         format!("http://{}", proxy.address),
@@ -39,10 +39,11 @@ async fn what_was_not_acknowledged_when_the_process_ended_comes_again_and_is_one
         (process, opened)
     };
     let (process, (engine, sink)) = tokio::task::spawn_blocking(begin).await.unwrap();
-    // No acknowledgement arrives any more.
-    proxy.lose();
+    // What comes is spooled, and the acknowledgement, which is half a second on its way, does not arrive any more.
     publish(&other, &topic, numbers(1..20)).await;
-    let before = sink.events(20).await;
+    sink.events(2).await;
+    proxy.lose();
+    let before = sink.got().events;
     tokio::task::spawn_blocking(move || {
         drop(process);
         drop(engine);
