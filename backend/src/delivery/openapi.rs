@@ -1,5 +1,7 @@
 //! `GET /openapi.json`: the REST routes, described from the types that serve them.
 
+use std::collections::btree_map::Entry;
+
 use axum::Json;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
@@ -110,10 +112,16 @@ fn limit(operation: &mut Operation) {
                 .header("RateLimit-Policy", policies.clone())
                 .header("RateLimit", left.clone());
         }
-        let responses = &mut operation.responses.responses;
-        responses
-            .entry(status.to_owned())
-            .or_insert_with(|| refusal.build().into());
+        let refusal = refusal.build();
+        // What a route says of its own refusals stands, with these headers.
+        match operation.responses.responses.entry(status.to_owned()) {
+            Entry::Vacant(vacant) => _ = vacant.insert(refusal.into()),
+            Entry::Occupied(mut said) => {
+                if let RefOr::T(said) = said.get_mut() {
+                    said.headers.extend(refusal.headers);
+                }
+            }
+        }
     }
 }
 
