@@ -31,7 +31,11 @@ pub use page::{Clock, Gap, GapReason, Page};
 pub use position::{From, MAX_TOPIC_BYTES, Position, PositionError, check_topic_name};
 pub use problem::Problem;
 pub use publish::Receipt;
-pub use settings::{LimitSettings, Settings, SettingsVersion, Shape, Source, Workload};
+pub use settings::{
+    AppliedSettings, LimitSettings, LogSettings, RefusedSettings, RetentionSettings, Rollback, SettingChange,
+    SettingKey, SettingKind, Settings, SettingsChange, SettingsDocument, SettingsHistory, SettingsSchema,
+    SettingsStatus, SettingsVersion, Shape, Source, Workload,
+};
 pub use stream::{ClientMessage, Events, Hello, Limits, Pong, Published, ServerMessage, StreamProblem};
 pub use topic::{Engine, EngineState, Log, Partition, Retention, Topic, TopicKind, TopicScope, Topics, Window};
 
