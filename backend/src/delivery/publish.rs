@@ -25,6 +25,7 @@ use crate::encode;
 use crate::error::Error;
 use crate::limit::pass::{Pass, Refused};
 use crate::pubsub::{Ack, Idempotency, Publication, Record, TopicSpec};
+use crate::settings::retention_of;
 use crate::time::now_us;
 
 /// How long an engine may take to acknowledge; whether the events are in the log is not known then.
@@ -188,7 +189,7 @@ async fn open(service: &Service, topic: &str) -> Result<(), Error> {
         kind: TopicKind::Log,
         synthetic: false,
         writable: true,
-        retention: service.config.pubsub.retention(),
+        retention: retention_of(service.settings.current().settings.retention),
     };
     match timeout(MOST_WAIT, tail.open(spec)).await {
         Ok(opened) => opened.map(drop).map_err(Error::from),
