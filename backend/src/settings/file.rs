@@ -358,3 +358,6 @@ async fn blocking<T: Send + 'static>(
     let done = spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
 }
+
+#[cfg(test)]
+mod tests;
