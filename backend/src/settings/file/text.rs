@@ -189,6 +189,6 @@ mod tests {
         assert_eq!(key(&text.replace("mask = false", "mask = 2020-01-01")), "limit.mask");
         let wrong = read(&text.replace("cpu_hz = 10.0", "cpu_hz = = 10.0")).unwrap_err();
         assert_eq!(wrong.key, "document");
-        assert!(wrong.reason.starts_with("line 7: "), "{}", wrong.reason);
+        assert!(wrong.reason.starts_with("line 6: "), "{}", wrong.reason);
     }
 }
