@@ -80,8 +80,11 @@ fn payload(bytes: u32) -> Value {
     json!({"workload": {"payload_bytes": bytes}})
 }
 
+/// Saves this text to a file.
+type Save = fn(&Path, &str);
+
 /// Ways to save a file: what editors and shells do.
-fn saves() -> [(&'static str, fn(&Path, &str)); 5] {
+fn saves() -> [(&'static str, Save); 5] {
     fn beside(file: &Path) -> std::path::PathBuf {
         file.with_extension("toml.4913")
     }
