@@ -18,6 +18,7 @@ mod common;
 mod folder;
 mod health;
 mod keys;
+mod mark;
 mod medium;
 mod read;
 mod record;
@@ -179,7 +180,7 @@ fn new_epoch() -> io::Result<Epoch> {
 
 /// A log whose files are gone: what was left of the old one must not be taken for a part of the new one.
 fn begin_anew(common: &Common, folder: &Path, description: &Description) -> io::Result<()> {
-    for name in ["state.json", "keyed"] {
+    for name in ["state.json", "keyed", mark::NAME] {
         match fs::remove_file(folder.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -3,6 +3,7 @@
 //! ```text
 //! t000001/topic.json   name, kind, epoch…; the topic exists once this file does
 //!         state.json   whether all that was written is on disk, see [`State`]
+//!         synced       up to where all was on disk, see `mark.rs`
 //!         keyed        there were publications with a key
 //!         N.seg        the segment that begins with offset N
 //!         N.keys       the keys of a segment that is gone, as long as they are remembered

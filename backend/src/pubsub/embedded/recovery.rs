@@ -2,7 +2,8 @@
 //!
 //! The next offset is known where the log was left whole, and where the process alone ended (what it wrote is there, but for a part of its last
 //! write, which no reader has seen). After a power failure what was written last may be gone, and readers may have seen it: then the log goes on
-//! [`POWER_FAILURE_SKIP`] further on, and so it does where a damaged end does not tell how many events stood in it.
+//! [`POWER_FAILURE_SKIP`] further on, and so it does where a damaged end does not tell how many events stood in it. What was on disk once
+//! and is not in the file any more is not a write that was torn off: the mark (`mark.rs`) tells how far it went, and the log goes on there.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -18,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use super::common::Common;
 use super::folder::{self, Description, KeysFile, State};
 use super::keys::{Keys, Used, remembered_since};
+use super::mark::Mark;
 use super::read::Hints;
 use super::record::Body;
 use super::segment::{Entry, Header, Segment, file_name};
@@ -115,9 +117,12 @@ impl Finder<'_> {
         };
 
         let scan = Scan::of(last)?;
+        let mut mark = Mark::find(self.folder, self.description.epoch)?;
         let mut tail = scan.tail;
         let mut next = scan.next;
-        if let Some((at, first)) = scan.open_publication(is_whole, same_boot) {
+        // What was on disk was acknowledged, all of its publication.
+        let open = scan.open_publication(is_whole, same_boot);
+        if let Some((at, first)) = open.filter(|&(_, first)| first >= mark.next()) {
             // A part of a publication: none of it was acknowledged.
             (tail, next) = (Tail::Torn { at }, first);
         }
@@ -135,14 +140,25 @@ impl Finder<'_> {
             (Some(State::Whole { .. }), Tail::Damaged { at, .. }) => tail = Tail::Torn { at },
             (Some(State::Whole { .. }), _) => {}
             (_, Tail::Damaged { next: Some(beyond), .. }) if same_boot => (next, lost) = (beyond.max(next), true),
-            (_, Tail::Damaged { .. }) => (next, lost) = (next + POWER_FAILURE_SKIP, true),
+            (_, Tail::Damaged { .. }) => (next, lost) = (next.max(mark.next()) + POWER_FAILURE_SKIP, true),
             _ if same_boot => {}
             _ => {
                 self.say(
                     true,
                     "the machine stopped while events were being written, so the last of them may be gone",
                 );
-                (next, lost) = (next + POWER_FAILURE_SKIP, true);
+                (next, lost) = (next.max(mark.next()) + POWER_FAILURE_SKIP, true);
+            }
+        }
+        if scan.next < mark.next() && !is_whole {
+            let count = mark.next() - scan.next;
+            self.say(
+                true,
+                &format!("the last {count} events that were on disk are gone from its file"),
+            );
+            (next, lost) = (next.max(mark.next()), true);
+            if let Tail::Torn { at } = tail {
+                tail = Tail::Damaged { at, next: None };
             }
         }
         match tail {
@@ -178,6 +194,8 @@ impl Finder<'_> {
             self.sync_recent(&segments)?;
         }
 
+        // All that was found is on disk by now.
+        mark.set(self.folder, next)?;
         let mut marks = header.map(|header| header.marks).unwrap_or_default();
         scan.tokens.iter().for_each(|token| marks.note(token));
         let mut append = Appender {
@@ -191,6 +209,7 @@ impl Finder<'_> {
             unsynced: VecDeque::new(),
             unsynced_bytes: 0,
             synced: next,
+            mark,
             waiters: VecDeque::new(),
             is_folder_dirty: false,
             is_marked: !is_whole && same_boot,

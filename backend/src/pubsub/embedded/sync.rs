@@ -82,6 +82,11 @@ impl TopicLog {
             self.common.waiting.fetch_sub(unsynced.cost(), Relaxed);
         }
         append.synced = append.synced.max(synced);
+        let (marked, synced) = (&mut append.mark, append.synced);
+        if let Err(error) = marked.set(&self.folder, synced) {
+            // It says less than it could, and nothing that is wrong.
+            tracing::debug!(topic = &*self.name, %error, "cannot mark what is on disk");
+        }
     }
 
     /// Nothing that is not on disk is trusted any more.

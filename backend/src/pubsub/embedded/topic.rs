@@ -19,6 +19,7 @@ use super::common::Common;
 use super::folder::{self, State};
 use super::health::Trouble;
 use super::keys::{Keys, Used};
+use super::mark::Mark;
 use super::read::Hints;
 use super::record::{Frame, MOST_JSON, MOST_KEY, Place};
 use super::segment::{Entry, Header, Segment, file_name};
@@ -89,6 +90,8 @@ pub(super) struct Appender {
     pub(super) unsynced_bytes: usize,
     /// What is before this offset is on disk.
     pub(super) synced: u64,
+    /// The same, for whoever opens the log after this process.
+    pub(super) mark: Mark,
     pub(super) waiters: VecDeque<Waiter>,
     /// Names in the folder are not on disk yet.
     pub(super) is_folder_dirty: bool,

@@ -32,6 +32,8 @@ async fn a_log_that_was_cut_off_anywhere_goes_on_after_its_last_whole_publicatio
         bench
             .restart(false, |folder| {
                 copy(elsewhere.path(), folder);
+                // As if none of it had been on disk when the process ended.
+                let _ = fs::remove_file(folder.join(mark::NAME));
                 fs::write(folder.join(segment::file_name(0)), &whole[..len]).unwrap();
             })
             .await;
@@ -56,6 +58,51 @@ async fn a_log_that_was_cut_off_anywhere_goes_on_after_its_last_whole_publicatio
         assert_eq!(again[0].duplicate, kept >= 4, "cut off at {len}");
         assert_eq!(bench.put_one("new"), if kept >= 4 { kept } else { kept + 3 });
         assert_eq!(bench.all(kept).await.1, []);
+    }
+}
+
+#[tokio::test]
+async fn what_was_on_disk_and_is_gone_is_a_hole_whose_offsets_are_not_given_away_again() {
+    for boot in ["boot-1", "boot-2"] {
+        let mut bench = Bench::new(|_| {}).await;
+        fill(&bench);
+        // Recovery puts on disk what it finds.
+        bench.restart(false, |_| {}).await;
+        let elsewhere = tempfile::tempdir().unwrap();
+        bench.restart(false, |folder| copy(folder, elsewhere.path())).await;
+        bench.boot = boot.to_owned();
+        let whole = fs::read(&bench.segments()[0]).unwrap();
+        let header = whole.windows(4).position(|window| window == record::MAGIC).unwrap();
+        for len in header..whole.len() {
+            bench
+                .restart(false, |folder| {
+                    fs::remove_dir_all(folder).unwrap();
+                    copy(elsewhere.path(), folder);
+                    fs::write(folder.join(segment::file_name(0)), &whole[..len]).unwrap();
+                })
+                .await;
+            let (events, holes) = bench.all(0).await;
+            // Also of a batch every record that is whole is still there: it had been acknowledged.
+            let is_whole = |text: &&str| {
+                let text = format!("{text:?}");
+                let at = whole.windows(text.len()).rposition(|window| window == text.as_bytes());
+                at.unwrap() + text.len() < len
+            };
+            let kept = TEXTS.iter().take_while(|text| is_whole(text)).count() as u64;
+            let expected: Vec<(u64, String)> = (0..kept).map(|at| (at, TEXTS[at as usize].to_owned())).collect();
+            let next = if boot == "boot-1" { 7 } else { 7 + POWER_FAILURE_SKIP };
+            assert_eq!(events, expected, "cut off at {len}, {boot}");
+            assert_eq!(holes, [(kept, next)], "cut off at {len}, {boot}");
+            assert_eq!(bench.extent(), (0, next), "cut off at {len}, {boot}");
+            assert_eq!(bench.state().0, EngineState::Degraded, "cut off at {len}, {boot}");
+            assert_eq!(bench.put_one("new"), next);
+            assert_eq!(bench.taker.events.lock().last().unwrap().vacant, Some(GapReason::Lost));
+            // And so it stays.
+            bench.restart(false, |_| {}).await;
+            assert_eq!(bench.extent(), (0, next + 1));
+            let (events, holes) = bench.all(kept).await;
+            assert_eq!((events, holes), (vec![(next, "new".to_owned())], vec![(kept, next)]));
+        }
     }
 }
 
