@@ -310,7 +310,7 @@ impl From<ReadError> for Error {
                 "Unknown topic",
                 detail,
             ),
-            ReadError::Unavailable { .. } => return Self::unavailable(detail),
+            ReadError::Unavailable { .. } | ReadError::NotOpened { .. } => return Self::unavailable(detail),
             ReadError::UnknownPartition { .. } | ReadError::BeyondEnd { .. } => Self::new(
                 StatusCode::BAD_REQUEST,
                 "urn:freshet:invalid-position",

@@ -113,6 +113,8 @@ impl Tail {
         if let Err(error) = self.engine.open(spec.clone(), sink).await {
             if is_new {
                 self.topics.write().remove(&**topic.name());
+            } else {
+                topic.not_opened(&error);
             }
             return Err(error);
         }

@@ -15,7 +15,7 @@ use super::meter::Meter;
 use super::recent::Recent;
 use super::window::{Entry, Window};
 use crate::encode;
-use crate::pubsub::{Kept, LogExtent, Record, Sink, Stored, TopicSpec};
+use crate::pubsub::{Kept, LogExtent, PubSubError, Record, Sink, Stored, TopicSpec};
 
 /// Numbers the logs of this process; 0 is none.
 static LOGS: AtomicU32 = AtomicU32::new(1);
@@ -36,6 +36,8 @@ pub struct Topic {
     log_id: AtomicU32,
     /// The engine has it: it can be published to.
     is_open: AtomicBool,
+    /// Why it could not be opened when that was tried last.
+    not_opened: Mutex<Option<String>>,
     /// Held while it is being opened.
     pub(super) opening: tokio::sync::Mutex<()>,
     /// The sum of the partitions' next offsets, for readers who only want to know whether there is something.
@@ -125,6 +127,7 @@ impl Topic {
             }),
             log_id: AtomicU32::new(0),
             is_open: AtomicBool::new(false),
+            not_opened: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
@@ -161,7 +164,17 @@ impl Topic {
     }
 
     pub(super) fn opened(&self) {
+        *self.not_opened.lock() = None;
         self.is_open.store(true, Release);
+    }
+
+    pub(super) fn not_opened(&self, why: &PubSubError) {
+        *self.not_opened.lock() = Some(why.to_string());
+    }
+
+    /// Why it cannot be opened; it is tried again by itself.
+    pub fn why_not_open(&self) -> Option<String> {
+        self.not_opened.lock().clone()
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -293,6 +306,7 @@ impl Topic {
             }),
             duplicates: self.duplicates.load(Relaxed),
             fenced: kept.fenced,
+            unavailable: self.why_not_open(),
             readers: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
         }
     }
