@@ -337,6 +337,8 @@ struct Found {
     /// Place and partition.
     place: usize,
     partition: usize,
+    /// Nothing of this partition stands before it in this read.
+    is_first: bool,
     offset: u64,
     vacant: Option<GapReason>,
     json: Bytes,
@@ -479,12 +481,13 @@ impl Reading {
                 end += partition.window.next() - *next;
                 streams += 1;
                 let mut bytes = 0;
-                for entry in partition.window.from(*next).take(budget.events) {
+                for (index_here, entry) in partition.window.from(*next).take(budget.events).enumerate() {
                     bytes += entry.json.len();
                     found.push(Found {
                         ingested_us: entry.ingested_us,
                         place: index,
                         partition: number,
+                        is_first: index_here == 0,
                         offset: entry.offset,
                         vacant: entry.vacant,
                         json: entry.json.clone(),
@@ -501,7 +504,6 @@ impl Reading {
             found.sort_by_key(|found| found.ingested_us);
         }
         let mut bytes = 0;
-        let mut begun: Vec<(usize, usize)> = Vec::new();
         for found in found {
             bytes += found.json.len();
             if !batch.events.is_empty() && (batch.events.len() == budget.events || bytes > budget.bytes) {
@@ -511,7 +513,7 @@ impl Reading {
             let next = &mut place.next[found.partition];
             if found.offset > *next {
                 // A gap is told before the events after it, and after those before it: then this batch is whole.
-                if begun.contains(&(found.place, found.partition)) {
+                if !found.is_first {
                     break;
                 }
                 let count = found.offset - *next;
@@ -520,9 +522,6 @@ impl Reading {
                     .gaps
                     .push(told(&place.topic, found.partition, *next, Some(count), reason));
                 end -= count;
-            }
-            if found.vacant.is_some() || begun.is_empty() {
-                begun.push((found.place, found.partition));
             }
             if place.topic.kind() == TopicKind::State {
                 batch.state_events += 1;
@@ -913,6 +912,26 @@ mod tests {
             assert_eq!(told, expected, "{from}");
             assert!(events.is_sorted() && events.last() == Some(&13), "{from}: {events:?}");
         }
+    }
+
+    #[test]
+    fn a_gap_in_one_of_several_topics_is_told_after_the_events_before_it() {
+        let bench = bench(10_000);
+        bench.append("local", 0);
+        (1..3).for_each(|now| _ = bench.append("log", now));
+        bench.engine.skip("log", 1, Some(GapReason::Lost));
+        bench.append("log", 4);
+        let froms: Vec<From> = ["local@earliest", "log@earliest"]
+            .iter()
+            .map(|from| from.parse().unwrap())
+            .collect();
+        let mut reading = now(Reading::find(&bench.tail, &froms)).unwrap();
+        let before = reading.read(ALL);
+        assert_eq!((offsets(&before), before.gaps.len()), (vec![0, 0, 1], 0));
+        assert!(before.more);
+        let after = reading.read(ALL);
+        assert_eq!((offsets(&after), after.gaps[0].from_offset), (vec![3], 2));
+        assert!(!after.more);
     }
 
     #[test]
