@@ -1,5 +1,6 @@
 //! The commands that talk to a service that runs: `freshet publish` and `freshet tail`.
 
+mod from;
 mod publish;
 mod tail;
 

@@ -58,7 +58,8 @@ impl Error {
         self
     }
 
-    fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+    /// The same, of this field.
+    pub(crate) fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(field.into());
         self
     }
@@ -257,6 +258,17 @@ impl Error {
         .with("retry-after", "1")
     }
 
+    /// A key of idempotency, or an id that serves as one, stood for something else.
+    pub(crate) fn key_reused(field: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "urn:freshet:key-reused",
+            "The key was used for other data",
+            detail,
+        )
+        .at(field)
+    }
+
     pub(crate) fn forbidden_topic(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
@@ -335,13 +347,7 @@ impl From<PubSubError> for Error {
             )
             .at("topic"),
             PubSubError::ReadOnly(_) => Self::forbidden_topic(detail),
-            PubSubError::KeyReused { .. } => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "urn:freshet:key-reused",
-                "The key was used for other data",
-                detail,
-            )
-            .at("Idempotency-Key"),
+            PubSubError::KeyReused { .. } => Self::key_reused("Idempotency-Key", detail),
             PubSubError::TooLarge { .. } => Self::body(StatusCode::PAYLOAD_TOO_LARGE, detail),
             PubSubError::TooManyTopics(_) => Self::new(
                 StatusCode::CONFLICT,

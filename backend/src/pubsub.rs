@@ -12,6 +12,7 @@ mod fence;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
+pub mod nesting;
 
 use std::fmt;
 use std::future::Future;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use freshet_wire::{Engine, Epoch, GapReason, Receipt, Retention, TopicKind};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use self::embedded::EmbeddedLog;
@@ -89,8 +91,8 @@ pub trait PubSub: fmt::Debug + Send + Sync {
 pub struct Capabilities {
     /// The engine's name, as [`Engine::name`] has it.
     pub name: &'static str,
-    /// A second publish with the same key appends nothing, ever within [`IDEMPOTENCY_WINDOW`]. Elsewhere the key becomes the
-    /// event's id, and the tail drops the second one within its window of ids.
+    /// A second publish with the same key appends nothing, ever within [`IDEMPOTENCY_WINDOW`] and the topic's last
+    /// [`IDEMPOTENCY_KEYS`]. Elsewhere the event's id is made from the key, and the tail drops the second one within its window of ids.
     pub idempotent: bool,
     /// Users can make topics by publishing to them.
     pub creates_topics: bool,
@@ -106,6 +108,8 @@ pub const POWER_FAILURE_SKIP: u64 = 1 << 20;
 
 /// How long a key of idempotency is remembered.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// Keys of idempotency that a topic remembers; the oldest go first, also before [`IDEMPOTENCY_WINDOW`] is over.
+pub const IDEMPOTENCY_KEYS: usize = 100_000;
 
 /// A topic as its owner wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +190,16 @@ pub struct Idempotency {
     pub key: String,
     /// Of what was published: the same key with other content is an error.
     pub digest: [u8; 16],
+}
+
+impl Idempotency {
+    /// The id of the publication's event at this index, where it brings none and the engine knows no keys: the same for each try, and
+    /// none that an event would bring by itself.
+    pub fn event_id(&self, index: usize) -> String {
+        let digest = Sha256::digest(&self.key);
+        let digest: String = digest[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{digest}-{index}")
+    }
 }
 
 /// An event that is about to be appended: the engine gives it its offset and the time of ingest.

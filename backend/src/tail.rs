@@ -10,6 +10,7 @@ mod meter;
 mod pace;
 mod reading;
 mod recent;
+mod scan;
 mod topic;
 mod window;
 
@@ -25,6 +26,7 @@ use crate::pubsub::{Kept, PubSub, PubSubError, TopicSpec};
 pub use listing::Room;
 pub(crate) use pace::Pace;
 pub use reading::{Batch, History, Place, ReadError, Reading, Replay};
+use scan::Scans;
 use topic::Waiting;
 pub use topic::{Topic, Watch};
 
@@ -41,6 +43,7 @@ pub struct Tail {
     engine: Arc<dyn PubSub>,
     window_bytes: usize,
     pace: Pace,
+    scans: Scans,
     /// Every reader that waits, whatever it waits for.
     waiting: Arc<Waiting>,
     /// Topics that may be opened at once: one that its engine is slow with does not hold up the others.
@@ -56,6 +59,7 @@ impl Tail {
             engine,
             window_bytes,
             pace: Pace::new(replay_bytes_per_s),
+            scans: Scans::default(),
             waiting: Arc::default(),
             opening: Semaphore::new(MOST_OPENING),
         }

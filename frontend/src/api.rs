@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use freshet_wire::{
-    ClientLimits, Clock, Cluster, LimitStatus, NodeAction, Position, Problem, Receipt, SettingsVersion,
+    ClientLimits, Clock, Cluster, LimitStatus, NodeAction, Position, Problem, Receipt, SettingsVersion, Topics,
 };
 use gloo_net::http::{Request, RequestBuilder, Response};
 use gloo_timers::callback::Timeout;
@@ -200,6 +200,11 @@ struct Answer {
     status: u16,
     text: String,
     etag: Option<String>,
+}
+
+/// `GET /topics`: all of them; spends a `read`.
+pub async fn topics() -> Result<Topics, Failure> {
+    get("/topics").await
 }
 
 /// `GET /limits`: spends a `read`.

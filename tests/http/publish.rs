@@ -24,6 +24,9 @@ fn receipts(answer: &Answer) -> Vec<Receipt> {
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
 
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
+const JSON_SEQ: (&str, &str) = ("content-type", "application/json-seq");
+const CLOUD_EVENT: (&str, &str) = ("content-type", "application/cloudevents+json; charset=utf-8");
+const CLOUD_EVENTS: (&str, &str) = ("content-type", "application/cloudevents-batch+json");
 
 #[tokio::test]
 async fn an_event_is_read_as_it_was_published() {
@@ -105,6 +108,14 @@ async fn a_second_try_is_answered_as_the_first_also_after_a_restart() {
         assert_eq!(other.problem().field.as_deref(), Some("Idempotency-Key"));
         assert_eq!(server.end_of("t").await, 2, "nothing was written again");
     }
+    // An id has nothing to do with a key that looks like one.
+    let id = receipts(&publish(&server, "ids", &[("ce-id", "7")], "1").await).remove(0);
+    let keyed = receipts(&publish(&server, "ids", &[("idempotency-key", "id:7")], "2").await).remove(0);
+    assert_eq!((id.duplicate, keyed.duplicate, keyed.offset), (false, false, 1));
+    assert!(receipts(&publish(&server, "ids", &[("ce-id", "7")], "1").await)[0].duplicate);
+    let other = publish(&server, "ids", &[("ce-id", "7")], "2").await;
+    assert_eq!((other.status, other.problem().field.as_deref()), (422, Some("ce-id")));
+    assert!(other.problem().detail.unwrap().contains("the id \"7\""));
     // Another topic's keys are others.
     assert!(!receipts(&publish(&server, "u", &[key], "1").await)[0].duplicate);
 }
@@ -118,7 +129,7 @@ async fn what_cannot_be_published_is_refused_by_its_name_and_nothing_is_written(
     let many = "1\n".repeat(10_001);
     let deep = format!("{}{}", "[".repeat(101), "]".repeat(101));
     let name = "n".repeat(250);
-    let cases: [Case<'_>; 19] = [
+    let cases: [Case<'_>; 25] = [
         ("t", &[], "", 400, "body"),
         ("t", &[], "{", 400, "body"),
         ("t", &[], "1 2", 400, "body"),
@@ -129,11 +140,29 @@ async fn what_cannot_be_published_is_refused_by_its_name_and_nothing_is_written(
         ("t", &[NDJSON], &many, 413, "body"),
         ("t", &[], &huge, 413, "body"),
         ("t", &[("content-type", "image/png")], "1", 415, "Content-Type"),
+        (
+            "t",
+            &[("content-type", "application/cloudevents+avro")],
+            "1",
+            415,
+            "Content-Type",
+        ),
+        ("t", &[JSON_SEQ], "1\n", 400, "body"),
         ("t", &[NDJSON, ("ce-id", "1")], "1\n2", 400, "ce-id"),
         ("t", &[("ce-time", "yesterday")], "1", 400, "ce-time"),
         ("t", &[("ce-type", "")], "1", 400, "ce-type"),
         ("t", &[("idempotency-key", &long)], "1", 400, "idempotency-key"),
         ("a%20b", &[], "1", 400, "topic"),
+        (".", &[], "1", 400, "topic"),
+        ("%2E%2E", &[], "1", 400, "topic"),
+        ("%FF", &[], "1", 400, "topic"),
+        (
+            "t",
+            &[("idempotency-key", "a"), ("idempotency-key", "b")],
+            "1",
+            400,
+            "idempotency-key",
+        ),
         (&name, &[], "1", 400, "topic"),
         ("host.cpu", &[], "1", 403, "topic"),
         ("settings", &[], "1", 403, "topic"),
@@ -151,6 +180,105 @@ async fn what_cannot_be_published_is_refused_by_its_name_and_nothing_is_written(
         "no topic for what was refused"
     );
     server.still_serves().await;
+}
+
+#[tokio::test]
+async fn an_unknown_parameter_is_refused_by_its_name() {
+    let server = Server::quiet(|_| {}).await;
+    let path = "/api/v1/topics/t/events?limit=1";
+    let answer = server.send(Method::POST, path, &[], "1").await;
+    assert_eq!((answer.status, answer.problem().field.as_deref()), (400, Some("limit")));
+    for path in ["/api/v1/limits/%FF", "/api/v1/cluster/nodes/%FF/stop"] {
+        let method = if path.contains("nodes") {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let answer = server.send(method, path, &[], "").await;
+        assert_eq!(answer.status, 400, "{path}: {answer:?}");
+        assert!(answer.problem().field.is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_cloud_event_is_taken_in_structured_mode_and_in_batches() {
+    let server = Server::quiet(|_| {}).await;
+    let one = r#"{"specversion":"1.0","id":"A-1","source":"/shop","type":"order.placed","time":"2026-01-02T03:04:05Z",
+        "datacontenttype":"application/json","data":{"total": 12.0}}"#;
+    // Headers may repeat what the body says, and the body has the word.
+    let first = receipts(&publish(&server, "orders", &[CLOUD_EVENT, ("ce-type", "other")], one).await).remove(0);
+    assert_eq!((first.id.as_str(), first.duplicate), ("A-1", false));
+    let again = receipts(&publish(&server, "orders", &[CLOUD_EVENT], one).await).remove(0);
+    assert_eq!((again.offset, again.duplicate), (first.offset, true));
+    let other = publish(&server, "orders", &[CLOUD_EVENT], &one.replace("12.0", "13.0")).await;
+    assert_eq!((other.status, other.problem().field.as_deref()), (422, Some("id")));
+
+    let batch = r#"[{"specversion":"1.0","id":"B-1","source":"/shop","type":"a","data":1.0},
+        {"specversion":"1.0","id":"B-2","source":"/shop","type":"b","data_base64":"/wA="}]"#;
+    let both = receipts(&publish(&server, "orders", &[CLOUD_EVENTS], batch).await);
+    assert_eq!(
+        both.iter().map(|receipt| &*receipt.id).collect::<Vec<_>>(),
+        ["B-1", "B-2"]
+    );
+    assert!(
+        receipts(&publish(&server, "orders", &[CLOUD_EVENTS], batch).await)
+            .iter()
+            .all(|receipt| receipt.duplicate)
+    );
+    assert!(receipts(&publish(&server, "orders", &[CLOUD_EVENTS], "[]").await).is_empty());
+
+    let page = server.poll("from=orders@earliest").await;
+    let events: Vec<Value> = page
+        .events
+        .iter()
+        .map(|event| serde_json::from_str(&event.raw).unwrap())
+        .collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event["id"].clone(), event["type"].clone()))
+        .collect();
+    assert_eq!(
+        json!(told),
+        json!([["A-1", "order.placed"], ["B-1", "a"], ["B-2", "b"]])
+    );
+    assert_eq!(
+        (&events[0]["host"], &events[0]["produced_us"]),
+        (&json!("/shop"), &json!(1_767_323_045_000_000_u64))
+    );
+    let data: Vec<&str> = page.events.iter().map(|event| &*event.data).collect();
+    assert_eq!(data, [r#"{"total":12.0}"#, "1.0", r#"{"base64":"/wA="}"#]);
+
+    for (body, field) in [
+        (r#"{"id":"1","source":"s","type":"t"}"#, "specversion"),
+        (r#"{"specversion":"1.0","source":"s","type":"t"}"#, "id"),
+        (r#"{"specversion":"1.0","id":"1","type":"t"}"#, "source"),
+        (r#"{"specversion":"1.0","id":"1","source":"s"}"#, "type"),
+        (
+            r#"{"specversion":"1.0","id":"1","source":"s","type":"t","time":"soon"}"#,
+            "time",
+        ),
+        ("[]", "body"),
+    ] {
+        let answer = publish(&server, "t", &[CLOUD_EVENT], body).await;
+        assert_eq!(
+            (answer.status, answer.problem().field.as_deref()),
+            (400, Some(field)),
+            "{body}"
+        );
+    }
+    let second = format!("[{{\"specversion\":\"1.0\",\"id\":\"1\",\"source\":\"s\",\"type\":\"t\"}},{{}}]");
+    let answer = publish(&server, "t", &[CLOUD_EVENTS], &second).await;
+    assert!(answer.problem().detail.unwrap().starts_with("event 2"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_sequence_of_json_is_a_batch() {
+    let server = Server::quiet(|_| {}).await;
+    let body = "\u{1e}{\"n\":\n1}\n\u{1e}2\n";
+    assert_eq!(receipts(&publish(&server, "t", &[JSON_SEQ], body).await).len(), 2);
+    let page = server.poll("from=t@earliest").await;
+    let data: Vec<&str> = page.events.iter().map(|event| &*event.data).collect();
+    assert_eq!(data, [r#"{"n":1}"#, "2"]);
 }
 
 #[tokio::test]

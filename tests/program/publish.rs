@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +11,7 @@ use freshet_tests::program::{Program, binary};
 use freshet_tests::{Follower, SOON, until, within};
 use freshet_wire::Receipt;
 use http::Method;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::{JoinSet, spawn_blocking};
 
 /// Runs a command of the program against this service, with this on its standard input.
@@ -78,17 +79,139 @@ async fn a_command_that_cannot_do_what_it_was_asked_says_why_and_fails() {
     let program = Program::start(&[]).await;
     for (arguments, input, word) in [
         (&["publish", "t"][..], "1\nnope\n", "line 2 is not JSON"),
+        (
+            &["publish", "t"],
+            "1\n\n2\nnope\n",
+            "2 events are published, up to line 3; begin again at line 4",
+        ),
+        (&["publish", "t", "--key", "a\nb"], "1", "without control characters"),
+        (&["publish", ".."], "1", "neither '.' nor '..'"),
         (&["publish", "host.cpu"], "1", "only read here"),
         (&["publish", "settings.mine"], "1", "the service's own"),
         (&["publish", "a b"], "1", "a topic's name is"),
         (&["publish", "t", "/nowhere/at/all.json"], "", "/nowhere/at/all.json"),
         (&["tail", "nothing"], "", "there is no topic"),
         (&["tail", "t", "--from", "soon"], "", "a position is"),
+        (&["tail", "t", "--from", "time:soon"], "", "RFC 3339"),
     ] {
         let (done, _, why) = said(&command(&program, arguments, input).await);
         assert!(!done && why.contains(word), "{arguments:?}: {why}");
         assert!(!why.contains("panicked"), "{why}");
     }
+}
+
+#[tokio::test]
+async fn tail_begins_at_a_time_as_people_write_it() {
+    let program = Program::start(&[]).await;
+    assert!(command(&program, &["publish", "t"], "1\n2\n").await.status.success());
+    for (from, expected) in [
+        ("time:-1h", "1\n2\n"),
+        ("time:2020-01-02T03:04:05Z", "1\n2\n"),
+        ("time:2100-01-01T00:00:00+01:00", ""),
+    ] {
+        let tail = ["tail", "t", "--from", from, "--no-follow", "--data"];
+        assert_eq!(
+            said(&command(&program, &tail, "").await),
+            (true, expected.to_owned(), String::new()),
+            "{from}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_published_as_it_was_written() {
+    let program = Program::start(&[]).await;
+    let document = "{\"a\":1.0,\n\"b\":1e400,\n\"c\":12345678901234567890,\n\"a\":[2.50]}\n";
+    let (done, _, why) = said(&command(&program, &["publish", "t", "--partition-key", "p"], document).await);
+    assert!(done, "{why}");
+    let answer = get(program.address, "/api/v1/events?from=t@earliest").await;
+    assert!(answer.text().contains(&document.replace('\n', "")), "{}", answer.text());
+}
+
+/// Publishes what is piped in, of which there may be more to come.
+fn publishing(program: &Program, arguments: &[&str], input: &str) -> Child {
+    let mut child = Command::new(binary())
+        .args(["publish", "t"])
+        .args(arguments)
+        .args(["--url", &format!("http://{}", program.address)])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+}
+
+async fn end_of_t(program: &Program) -> u64 {
+    let topics: freshet_wire::Topics = get(program.address, "/api/v1/topics").await.json();
+    let topic = topics.topics.iter().find(|topic| topic.name == "t");
+    topic
+        .and_then(|topic| topic.partitions.first())
+        .map_or(0, |first| first.next_offset)
+}
+
+#[tokio::test]
+async fn with_a_key_the_same_again_after_a_kill_publishes_each_event_once() {
+    let program = Program::start(&[]).await;
+    let lines: String = (0..4500).map(|n| format!("{n}\n")).collect();
+    let key = ["--key", "import 7"];
+    // Killed with two batches published and a third one begun.
+    let mut child = publishing(
+        &program,
+        &key,
+        &lines
+            .lines()
+            .take(2500)
+            .map(|line| format!("{line}\n"))
+            .collect::<String>(),
+    );
+    until("two batches to be published", async || end_of_t(&program).await >= 2000).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(end_of_t(&program).await, 2000, "whole batches alone");
+    let mut arguments = vec!["publish", "t"];
+    arguments.extend(key);
+    let (done, _, why) = said(&command(&program, &arguments, &lines).await);
+    assert!(
+        done && why.contains("4500 events published to t (2000 of them by an earlier try)"),
+        "{why}"
+    );
+    let tail = ["tail", "t", "--from", "earliest", "--no-follow", "--data"];
+    assert_eq!(
+        said(&command(&program, &tail, "").await),
+        (true, lines.clone(), String::new())
+    );
+    // Other lines under the same key are not taken for the same.
+    let (done, _, why) = said(&command(&program, &arguments, &lines.replace('7', "8")).await);
+    assert!(!done && why.contains("used at offset 0 for other data"), "{why}");
+}
+
+#[tokio::test]
+async fn who_interrupts_it_is_told_how_far_it_came() {
+    let program = Program::start(&[]).await;
+    let lines: String = (0..700).map(|n| format!("{n}\n")).collect();
+    let mut child = publishing(&program, &[], &lines);
+    until("all that is there to be published", async || {
+        end_of_t(&program).await == 700
+    })
+    .await;
+    // Its input stays open, or it would come to its end by itself.
+    let _input = child.stdin.take();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = spawn_blocking(move || child.wait_with_output().unwrap());
+    let output = within(SOON, "the command to end", output).await.unwrap();
+    let (_, _, why) = said(&output);
+    assert_eq!(output.status.code(), Some(130), "{why}");
+    // The last answer may not have come yet: then it says that it does not know.
+    let told = why
+        .strip_prefix("freshet: interrupted; ")
+        .unwrap_or_else(|| panic!("{why}"));
+    let events: u64 = told.split(' ').next().unwrap().parse().unwrap_or(0);
+    assert!(told.contains(&format!("begin again at line {}", events + 1)), "{why}");
+    assert!(
+        events == 700 || told.contains("to 700 are published is not known"),
+        "{why}"
+    );
 }
 
 /// Publishers that each wait for an answer before they go on.

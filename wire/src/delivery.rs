@@ -23,7 +23,8 @@ pub struct Deliveries {
     /// The engine behind the shared topics.
     pub pubsub: Engine,
     /// In the order of their names, at most 64 (fewer where they have hundreds of partitions): those that streams and long polls wait
-    /// for, then the busiest, then those with the newest events. `GET /topics` lists all.
+    /// for, then the busiest, then those with the newest events. One with more than 2,048 partitions is never among them: a value that goes
+    /// to every page once a second has no room for it. `GET /topics` lists all.
     pub topics: Vec<Topic>,
     /// Sums over all topics, also those that are not listed.
     pub topics_total: TopicTotals,
@@ -46,6 +47,8 @@ pub struct TopicTotals {
     /// Bytes of encoded events in the windows.
     pub window_bytes: u64,
     pub duplicates: u64,
+    /// Events of leaders that led no more, as in [`Topic::fenced`].
+    pub fenced: u64,
 }
 
 /// One reader's figures since it was first seen. They only grow, but `queue_*`.

@@ -96,10 +96,11 @@ impl FromStr for From {
     }
 }
 
-/// A topic's name is 1 to [`MAX_TOPIC_BYTES`] bytes of letters and digits of any script, `.`, `_` and `-`.
+/// A topic's name is 1 to [`MAX_TOPIC_BYTES`] bytes of letters and digits of any script, `.`, `_` and `-`; not `.` and not `..`, which
+/// clients take out of a path.
 pub fn check_topic_name(name: &str) -> Result<(), PositionError> {
     let ok = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty() || name.len() > MAX_TOPIC_BYTES || !name.chars().all(ok) {
+    if matches!(name, "" | "." | "..") || name.len() > MAX_TOPIC_BYTES || !name.chars().all(ok) {
         return Err(PositionError::Topic);
     }
     Ok(())
@@ -117,7 +118,9 @@ pub enum PositionError {
 impl fmt::Display for PositionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Topic => "a topic's name is 1 to 249 bytes of letters, digits, '.', '_' and '-'",
+            Self::Topic => {
+                "a topic's name is 1 to 249 bytes of letters, digits, '.', '_' and '-', and neither '.' nor '..'"
+            }
             Self::Time => "time:US takes whole microseconds since the Unix epoch",
             Self::Offset => "offset:PARTITION:N takes two whole numbers",
             Self::Unknown => {
@@ -150,6 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_a_reader_asks_for_reads_back_as_it_was_written(topic in "[a-z0-9._ü水-]{1,30}", position in position()) {
+            prop_assume!(topic != "." && topic != "..");
             let from = From { topic, position };
             prop_assert_eq!(from.to_string().parse(), Ok(from));
         }
@@ -165,6 +169,11 @@ mod tests {
         let why = |text: &str| text.parse::<From>().unwrap_err();
         assert_eq!(why(""), PositionError::Topic);
         assert_eq!(why("a b"), PositionError::Topic);
+        assert_eq!(
+            (why("."), why("..@latest")),
+            (PositionError::Topic, PositionError::Topic)
+        );
+        assert!(check_topic_name("...").is_ok() && check_topic_name(".a").is_ok());
         assert_eq!(why(&"x".repeat(250)), PositionError::Topic);
         assert_eq!(why("t@"), PositionError::Unknown);
         assert_eq!(why("t@newest"), PositionError::Unknown);

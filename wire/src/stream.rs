@@ -27,6 +27,15 @@ pub enum ClientMessage {
         /// An idempotency key: a second publish with the same key and data changes nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+        /// The event's type: what HTTP calls `ce-type`. (`type` is the message's own.)
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        event_type: Option<String>,
+        /// The event's id: `ce-id`. Without a key it serves as one, in a name space of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
+        /// Events with the same one keep their order where a topic has partitions: `ce-partitionkey`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partition_key: Option<String>,
         /// Comes back in the answer, so that answers can be told apart.
         #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
@@ -65,6 +74,9 @@ impl ClientMessage {
             topic: String,
             data: Box<RawValue>,
             key: Option<String>,
+            event_type: Option<String>,
+            id: Option<String>,
+            partition_key: Option<String>,
             #[serde(rename = "ref")]
             reference: Option<String>,
         }
@@ -74,6 +86,9 @@ impl ClientMessage {
                 topic: publish.topic,
                 data: publish.data,
                 key: publish.key,
+                event_type: publish.event_type,
+                id: publish.id,
+                partition_key: publish.partition_key,
                 reference: publish.reference,
             });
         }
@@ -239,6 +254,7 @@ mod tests {
         for text in [
             publish,
             r#"{"type":"publish","topic":"t","data":null}"#,
+            r#"{"type":"publish","topic":"t","data":1,"key":"k","event_type":"e","id":"i","partition_key":"p","ref":"r"}"#,
             r#"{"type":"subscribe","from":["t@latest"]}"#,
             r#"{"type":"unsubscribe","topics":["t"]}"#,
             r#"{"type":"ping","t0_us":5}"#,

@@ -6,6 +6,7 @@ use clap::Args;
 use freshet_wire::{Cursor, Page, Position};
 use ureq::http::Request;
 
+use super::from::position;
 use super::{CliError, Client, Target, encoded, refusal};
 
 /// How long one request waits for an event, in seconds.
@@ -15,8 +16,9 @@ const WAIT_S: u32 = 30;
 #[derive(Debug, Args)]
 pub struct Tail {
     topic: String,
-    /// Where to begin: `earliest`, `latest`, `offset:PARTITION:N`, `time:US` (microseconds since the Unix epoch) or a cursor.
-    #[arg(long, default_value = "latest", value_name = "POSITION")]
+    /// Where to begin: `earliest`, `latest`, `offset:PARTITION:N`, a cursor, or `time:` with microseconds since the Unix epoch, a time of
+    /// RFC 3339 (`time:2026-01-02T03:04:05Z`) or how long ago (`time:-10m`; s, m, h, d).
+    #[arg(long, default_value = "latest", value_name = "POSITION", value_parser = position)]
     from: Position,
     /// End after so many events.
     #[arg(long, value_name = "N")]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use freshet_wire::{Cluster, NodeAction};
 
-use super::Service;
+use super::{Service, query};
 use crate::election;
 use crate::error::Error;
 use crate::time::{now_us, steady};
@@ -26,8 +27,9 @@ pub(super) async fn read(State(service): State<Arc<Service>>) -> Json<Cluster> {
         (status = 409, description = "the node cannot do that now, or the engine never", body = freshet_wire::Problem, content_type = "application/problem+json")))]
 pub(super) async fn act(
     State(service): State<Arc<Service>>,
-    Path((node, action)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Cluster>, Error> {
+    let (node, action) = query::path("id", path)?;
     let action = NodeAction::from_name(&action).ok_or_else(|| {
         let known = NodeAction::ALL.map(NodeAction::name).join(", ");
         Error::parameter("action", format!("{action:?} is none of {known}"))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -115,10 +116,10 @@ pub(super) async fn read(State(service): State<Arc<Service>>) -> Json<LimitStatu
 pub(super) async fn stand(
     State(service): State<Arc<Service>>,
     Extension(Asker(asker)): Extension<Asker>,
-    Path(client): Path<String>,
+    client: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<ClientLimits>, Error> {
-    let client = match &*client {
+    let client = match &*query::path("client", client)? {
         "me" => asker,
         address => {
             let address = address.strip_suffix("/64").unwrap_or(address);

@@ -65,7 +65,12 @@ impl Query {
     }
 }
 
-/// Events after each position. The validator of a page is its `next`: a reader that sends it back with the poll
+/// Events after each position. An event that the engine holds twice, as Kafka and Cloud Pub/Sub may, is brought once, the same by polls and
+/// by the stream: it is the second one if its id stands among the 16,384 offsets before it (of a topic with partitions, its share of them in its
+/// partition, 256 at least), and a gap of reason `duplicate` stands in its place. For what came after the service began to follow the topic,
+/// only what came since counts.
+///
+/// The validator of a page is its `next`: a reader that sends it back with the poll
 /// that begins there is told 304 when nothing came.
 #[utoipa::path(get, path = "/api/v1/events", tag = "deliveries",
     params(

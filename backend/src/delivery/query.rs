@@ -1,7 +1,9 @@
-//! The query of a request: every parameter known, every value within its bounds, or a clear refusal.
+//! The path and the query of a request: every parameter known, every value within its bounds, or a clear refusal.
 
 use std::borrow::Cow;
 
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use freshet_wire::From;
 
 use crate::config::is_name;
@@ -10,6 +12,14 @@ use crate::error::Error;
 /// Takes the parameters one by one; what is not expected is refused by name.
 pub(super) fn pairs(query: Option<&str>) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+}
+
+/// A part of the path, whose escapes may make no text.
+pub(super) fn path<T>(field: &'static str, path: Result<Path<T>, PathRejection>) -> Result<T, Error> {
+    match path {
+        Ok(Path(part)) => Ok(part),
+        Err(_) => Err(Error::parameter(field, format!("{field} in the path is not UTF-8"))),
+    }
 }
 
 pub(super) fn unknown(name: &str) -> Error {

@@ -5,12 +5,14 @@
 //! what falls out of a topic's window before it was read is told as a gap.
 
 mod finding;
+mod message;
 mod publishing;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,7 +27,6 @@ use bytes::{Bytes, BytesMut};
 use freshet_wire::{
     ClientMessage, Cursor, Hello, LaneKind, Limits, PROTOCOL, Pong, Published, RouteClass, ServerMessage, StreamProblem,
 };
-use serde_json::value::RawValue;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -102,6 +103,7 @@ pub(super) async fn upgrade(
     connection.claim(&figures);
     let may_publish = admin::is_allowed(&service.config, request.headers());
     let proxied = guard::is_proxied(request.headers(), connection.local.port());
+    let peer = connection.peer.ip();
     let metered = Arc::clone(&connection);
     tokio::spawn(Metered::new(
         async move {
@@ -114,6 +116,7 @@ pub(super) async fn upgrade(
                 watch: Watch::new(&service.tail),
                 figures,
                 client,
+                peer,
                 refusals: Refusals::new(Instant::now()),
                 _held: held,
                 socket,
@@ -141,6 +144,7 @@ struct Session {
     figures: Arc<Figures>,
     /// Whose quotas its messages spend.
     client: Client,
+    peer: IpAddr,
     refusals: Refusals,
     _held: Held,
     socket: Socket,
@@ -297,7 +301,11 @@ impl Session {
             && !is_due
             && let Err(error) = admit(&self.service, self.client, RouteClass::StreamMessage).await
         {
-            return self.refuse(&error, None);
+            let reference = match &incoming {
+                Incoming::Text(text) => message::reference(text),
+                _ => None,
+            };
+            return self.refuse(&error, reference);
         }
         let text = match incoming {
             Incoming::Text(text) => text,
@@ -321,14 +329,24 @@ impl Session {
                 topic,
                 data,
                 key,
+                event_type,
+                id,
+                partition_key,
                 reference,
             }) => {
-                let Err(error) = self.publish(&topic, &data, key, reference.clone()).await else {
+                let said = publish::Said {
+                    data,
+                    key,
+                    kind: event_type,
+                    id,
+                    partition_key,
+                };
+                let Err(error) = self.publish(&topic, said, reference.clone()).await else {
                     return Ok(());
                 };
                 return self.refuse(&error, reference);
             }
-            Err(error) => Err(Error::message(error.to_string())),
+            Err(error) => return self.refuse(&message::refusal(&text, &error), message::reference(&text)),
         };
         match done {
             Ok(()) => Ok(()),
@@ -355,13 +373,7 @@ impl Session {
     }
 
     /// Hands an event over; it is answered when the engine has it.
-    async fn publish(
-        &mut self,
-        topic: &str,
-        data: &RawValue,
-        key: Option<String>,
-        reference: Option<String>,
-    ) -> Result<(), Error> {
+    async fn publish(&mut self, topic: &str, said: publish::Said, reference: Option<String>) -> Result<(), Error> {
         if !self.may_publish {
             return Err(Error::token_needed());
         }
@@ -380,7 +392,7 @@ impl Session {
             ));
         }
         admit(&self.service, self.client, RouteClass::Publish).await?;
-        let publication = publish::one(data, key)?;
+        let publication = publish::one(said, self.service.config.limits.event_bytes, self.peer)?;
         let spec = publish::to_open(&self.service, topic)?;
         self.publishing.add(topic, spec, (reference, publication));
         Ok(())

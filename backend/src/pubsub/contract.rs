@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
+use super::nesting::{MOST_DEPTH, nested};
 use super::*;
 use crate::time::now_us;
 
@@ -58,6 +59,7 @@ macro_rules! pubsub_contract {
             a_time_is_found
             what_is_forgotten_is_told
             what_was_published_comes_back_whole
+            what_nests_as_deep_as_may_be_comes_back_as_it_was
             after_the_end_publishes_are_refused
         );
     };
@@ -595,7 +597,7 @@ pub async fn big_and_empty_payloads_come_back_as_they_were(harness: &impl Harnes
     let topic = unique("sizes");
     let sink = open_topic(&engine, &topic).await;
     let big = format!("\"{}\"", "x".repeat((1 << 20) - 2));
-    let nested = format!("{}{}", "[".repeat(60), "]".repeat(60));
+    let sixty = nested(60);
     let payloads = [
         "null",
         "{}",
@@ -603,7 +605,7 @@ pub async fn big_and_empty_payloads_come_back_as_they_were(harness: &impl Harnes
         "\"\"",
         "0",
         &big,
-        &nested,
+        &sixty,
         "\"\\u0000 ü 水\"",
         "{\"a\": [ 1 ,2]}",
         "null",
@@ -796,6 +798,17 @@ pub async fn what_was_published_comes_back_whole(harness: &impl Harness) {
     let event_of = event(&events[1]);
     assert_eq!((event_of.host, event_of.token), (None, None));
     assert!(!event_of.id.is_empty());
+    engine.close().await;
+}
+
+pub async fn what_nests_as_deep_as_may_be_comes_back_as_it_was(harness: &impl Harness) {
+    let engine = harness.open().await;
+    let topic = unique("deep");
+    let sink = open_topic(&engine, &topic).await;
+    let deep = nested(MOST_DEPTH);
+    publish(&engine, &topic, publication(vec![record(None, &deep)])).await;
+    let events = sink.events(1).await;
+    assert_eq!(event(&events[0]).data.get(), deep);
     engine.close().await;
 }
 

@@ -30,6 +30,7 @@ impl Tail {
             totals.bytes_per_s += glance.bytes_per_s;
             totals.window_bytes += glance.window_bytes;
             totals.duplicates += glance.duplicates;
+            totals.fenced += kept(&self.engine, &topic).fenced;
             glances.push((glance, topic));
         }
         // Stable: what is equal stays in the order of names.

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::Tail;
 use super::meter::Meter;
-use super::recent::Recent;
+use super::recent::{self, Recent};
 use super::window::{Entry, Window};
 use crate::encode;
 use crate::pubsub::{Kept, LogExtent, PubSubError, Record, Sink, Stored, TopicSpec};
@@ -43,8 +43,6 @@ pub struct Topic {
     /// The sum of the partitions' next offsets, for readers who only want to know whether there is something.
     end: AtomicU64,
     meter: Mutex<Meter>,
-    /// Of an engine that may hold an event twice.
-    recent: Mutex<Recent>,
     duplicates: AtomicU64,
     retention: Mutex<Retention>,
     // Apart from the windows: waking 2,000 readers must not hold up those who read already.
@@ -72,6 +70,8 @@ pub(super) struct LogWindows {
     pub(super) id: u32,
     pub(super) epoch: Epoch,
     pub(super) partitions: Vec<PartitionWindow>,
+    /// Offsets that are looked at for an event's id, in each partition; as many as when the log was first told of.
+    width: u64,
 }
 
 #[derive(Debug)]
@@ -81,6 +81,8 @@ pub(super) struct PartitionWindow {
     pub(super) window: Window,
     /// Why the offsets since the newest event have no event.
     vacant: Option<GapReason>,
+    /// Ids since the tail began to follow, on an engine that may hold an event twice.
+    pub(super) recent: Recent,
 }
 
 impl LogWindows {
@@ -124,6 +126,7 @@ impl Topic {
                 id: 0,
                 epoch: Epoch::new(0),
                 partitions: Vec::new(),
+                width: 0,
             }),
             log_id: AtomicU32::new(0),
             is_open: AtomicBool::new(false),
@@ -131,7 +134,6 @@ impl Topic {
             opening: tokio::sync::Mutex::default(),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
-            recent: Mutex::default(),
             duplicates: AtomicU64::new(0),
             retention: Mutex::new(spec.retention),
             waiting: Waiting::default(),
@@ -235,8 +237,13 @@ impl Topic {
             log.id = LOGS.fetch_add(1, Relaxed);
             log.epoch = epoch;
             log.partitions.clear();
-            self.recent.lock().clear();
+            log.width = 0;
         }
+        let width = match log.width {
+            0 => recent::width(extents.len()),
+            width => width,
+        };
+        log.width = width;
         for (number, extent) in extents.iter().enumerate() {
             match log.partitions.get_mut(number) {
                 Some(known) => known.first = known.first.max(extent.first),
@@ -244,6 +251,7 @@ impl Topic {
                     first: extent.first,
                     window: Window::new(self.window_bytes, extent.next),
                     vacant: None,
+                    recent: Recent::new(width, extent.next),
                 }),
             }
         }
@@ -320,7 +328,7 @@ impl Sink for Topic {
     fn push(&self, events: Vec<Stored>) {
         let now_us = crate::time::now_us();
         let mut log = self.log.write();
-        let (mut meter, mut recent) = (self.meter.lock(), self.recent.lock());
+        let mut meter = self.meter.lock();
         for event in events {
             let Some(partition) = log.partitions.get_mut(event.partition as usize) else {
                 continue;
@@ -328,15 +336,12 @@ impl Sink for Topic {
             if event.offset < partition.window.next() {
                 continue;
             }
-            if !recent.is_new(event.id_hash) {
+            if !partition.recent.is_new(event.id_hash, event.offset) {
                 self.duplicates.fetch_add(1, Relaxed);
-                partition.vacant = Some(worse(partition.vacant, event.vacant.unwrap_or(GapReason::Duplicate)));
+                partition.vacant = merged(partition.vacant, event.vacant.or(Some(GapReason::Duplicate)));
                 continue;
             }
-            let vacant = match (partition.vacant.take(), event.vacant) {
-                (Some(before), Some(now)) => Some(worse(Some(before), now)),
-                (before, now) => before.or(now),
-            };
+            let vacant = merged(partition.vacant.take(), event.vacant);
             meter.add(event.json.len(), now_us);
             partition.window.push(Entry {
                 offset: event.offset,
@@ -349,7 +354,7 @@ impl Sink for Topic {
             }
         }
         self.end.store(log.end(), Release);
-        drop((recent, meter, log));
+        drop((meter, log));
         self.waiting.wake();
     }
 
@@ -361,17 +366,15 @@ impl Sink for Topic {
 }
 
 /// Of two reasons for one hole, the one that must not be hidden.
-fn worse(one: Option<GapReason>, other: GapReason) -> GapReason {
-    let weight = |reason: GapReason| match reason {
-        reason if reason.is_loss() => 3,
-        GapReason::Fenced => 2,
-        GapReason::Vacant => 0,
-        _ => 1,
+pub(super) fn merged(one: Option<GapReason>, other: Option<GapReason>) -> Option<GapReason> {
+    let weight = |reason: Option<GapReason>| match reason {
+        None => 0,
+        Some(GapReason::Vacant) => 1,
+        Some(GapReason::Fenced) => 3,
+        Some(reason) if reason.is_loss() => 4,
+        Some(_) => 2,
     };
-    match one {
-        Some(one) if weight(one) >= weight(other) => one,
-        _ => other,
-    }
+    if weight(one) >= weight(other) { one } else { other }
 }
 
 /// Readers to be woken.

@@ -4,6 +4,7 @@ mod controls;
 mod event;
 mod export;
 mod feed;
+mod known;
 mod list;
 mod publish;
 mod readers;
@@ -12,6 +13,7 @@ mod rows;
 use freshet_wire::{Position, Topic, TopicKind};
 use leptos::prelude::*;
 
+use self::known::Known;
 use super::Ui;
 use super::frame::on_frame;
 use super::tabs::hidden_unless;
@@ -83,6 +85,7 @@ pub fn topics_view(ui: Ui) -> AnyView {
         begun: StoredValue::new(0),
         writable: StoredValue::new(None),
     };
+    let known = Known::new();
     on_frame(move |frame| {
         let handle = ui.handle();
         let away = ui.view() != View::Topics;
@@ -90,17 +93,20 @@ pub fn topics_view(ui: Ui) -> AnyView {
         let Some(deliveries) = frame.deliveries.filter(|_| !away) else {
             return;
         };
+        known.look(deliveries, frame.now_us);
         let wanted = ui.route().with_untracked(|route| route.topic.clone());
         let wanted = wanted.or_else(|| first(&deliveries.topics));
         let same = handle.feed().topic == wanted;
         if same && !frame.second {
             return;
         }
-        let topic = deliveries
-            .topics
-            .iter()
-            .find(|topic| Some(&topic.name) == wanted.as_ref());
-        shared.writable.set_value(topic.map(|topic| topic.writable));
+        let name = wanted.as_deref().unwrap_or_default();
+        let topic = known.find(deliveries, name, |topic| (topic.writable, begin(topic)));
+        // It may be one of those that are not told each second.
+        if topic.is_none() && wanted.is_some() && known.is_open(deliveries) {
+            return;
+        }
+        shared.writable.set_value(topic.as_ref().map(|topic| topic.0));
         if same {
             return;
         }
@@ -109,12 +115,12 @@ pub fn topics_view(ui: Ui) -> AnyView {
             shared.newest_first.set(true);
         }
         // One that is not known has only begun, if it is there at all.
-        let position = topic.map_or(Some(Position::Earliest), begin);
+        let position = topic.map_or(Some(Position::Earliest), |topic| topic.1);
         shared.begin(wanted, position, false);
     });
     view! {
         <main id="topics" hidden=hidden_unless(ui, View::Topics)>
-            {list::list(ui)}
+            {list::list(ui, known)}
             <div class="column">
                 {feed::feed(shared)}
                 {event::event(shared)}

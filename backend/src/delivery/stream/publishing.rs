@@ -62,7 +62,7 @@ impl Publishing {
     }
 
     fn hand_over(&mut self, topic: &str, (reference, publication): Event) {
-        let receipts = publish::hand_over(&self.service, topic, publication);
+        let receipts = publish::hand_over(&self.service, topic, publication, publish::MESSAGE);
         let answered = async move {
             let receipt = receipts.await.and_then(|mut receipts| {
                 let none = || Error::unavailable("the engine gave no receipt");

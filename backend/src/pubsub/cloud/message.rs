@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use crate::pubsub::Record;
+use crate::pubsub::nesting::{MOST_DEPTH, depth};
 
 /// Told apart by this, each try to publish hears of its own message.
 pub(super) const TRY: &str = "freshet-try";
@@ -19,9 +20,6 @@ const SOURCE: &str = "/freshet";
 
 /// The type of what brings none.
 const UNTYPED: &str = "message";
-
-/// JSON that is nested deeper than this is shown as text: not every reader's parser would take it.
-const MAX_DEPTH: usize = 96;
 
 /// Text that is longer than this as a JSON string, in bytes, is shown as bytes: the spool would not take it. A message has 10 MB.
 const MOST_TEXT: usize = 15 << 20;
@@ -74,11 +72,11 @@ pub(super) fn record(attributes: &HashMap<String, String>, data: &[u8], message_
     }
 }
 
-/// JSON stays as it is, text becomes a JSON string, other bytes `{"base64": …}`.
+/// JSON stays as it is, unless it nests deeper than readers can take; text becomes a JSON string, other bytes `{"base64": …}`.
 fn content(data: &[u8]) -> Box<RawValue> {
     if let Ok(text) = std::str::from_utf8(data) {
         match serde_json::from_str::<&RawValue>(text) {
-            Ok(json) if depth(json.get()) <= MAX_DEPTH => return json.to_owned(),
+            Ok(json) if depth(json.get()) <= MOST_DEPTH => return json.to_owned(),
             _ => {}
         }
         match serde_json::value::to_raw_value(text) {
@@ -91,27 +89,10 @@ fn content(data: &[u8]) -> Box<RawValue> {
     made.unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-fn depth(json: &str) -> usize {
-    let (mut depth, mut most, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                most = most.max(depth);
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    most
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pubsub::nesting::nested;
 
     #[test]
     fn an_event_comes_back_as_it_was_published() {
@@ -149,8 +130,8 @@ mod tests {
         assert_eq!(read(&[0xff]).data.get(), "{\"base64\":\"/w==\"}");
         let zeros = read(&vec![0; 10_000_000]);
         assert!(zeros.data.get().starts_with("{\"base64\"") && zeros.data.get().len() <= MOST_TEXT);
-        let deep = "[".repeat(MAX_DEPTH + 1) + &"]".repeat(MAX_DEPTH + 1);
-        assert!(read(deep.as_bytes()).data.get().starts_with('"'));
+        assert_eq!(read(nested(MOST_DEPTH).as_bytes()).data.get(), nested(MOST_DEPTH));
+        assert!(read(nested(MOST_DEPTH + 1).as_bytes()).data.get().starts_with('"'));
         assert_eq!(read(b"{\"a\":\"[[[\"}").data.get(), "{\"a\":\"[[[\"}");
     }
 }

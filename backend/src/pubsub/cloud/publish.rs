@@ -151,17 +151,13 @@ impl Topic {
             return Err(PubSubError::Unavailable(why));
         };
         let place = shared.waiting.enter(records.len(), bytes).ok_or(PubSubError::Full)?;
-        let idempotency = publication.idempotency.as_ref().map(|idempotency| &*idempotency.key);
-        if idempotency.is_some_and(|key| key.len() > ATTRIBUTE_BYTES - 8) {
-            return Err(PubSubError::Unavailable("the key is longer than 1016 bytes".to_owned()));
-        }
+        let idempotency = publication.idempotency.as_ref();
         let mut sent = Vec::with_capacity(records.len());
         for (index, record) in records.iter().enumerate() {
             let ticket = format!("{:016x}-{}", self.session, self.number.fetch_add(1, Relaxed));
             let id = match (&record.id, idempotency) {
                 (Some(id), _) => id.clone(),
-                (None, Some(key)) if index == 0 => key.to_owned(),
-                (None, Some(key)) => format!("{key}-{index}"),
+                (None, Some(idempotency)) => idempotency.event_id(index),
                 (None, None) => ticket.clone(),
             };
             let (done, told) = oneshot::channel();

@@ -9,10 +9,10 @@ use parking_lot::{Condvar, Mutex};
 
 use super::folder::boot_id;
 use super::health::Health;
-use super::keys::MOST_KEYS;
 use super::medium::{Disk, Medium};
 use super::segment::Indexes;
 use super::topic::TopicLog;
+use crate::pubsub::IDEMPOTENCY_KEYS;
 
 /// Microseconds since the Unix epoch, by whose clock is asked.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ impl Default for Options {
             tick: Duration::from_millis(400),
             idle: Duration::from_secs(60),
             most_waiting: 64 << 20,
-            most_keys: MOST_KEYS,
+            most_keys: IDEMPOTENCY_KEYS,
             segment_bytes: None,
         }
     }

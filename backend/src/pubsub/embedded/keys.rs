@@ -7,9 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::pubsub::IDEMPOTENCY_WINDOW;
 
-/// Keys that a topic remembers; the oldest go first.
-pub(super) const MOST_KEYS: usize = 100_000;
-
 #[derive(Debug)]
 pub(super) struct Keys {
     used: HashMap<Arc<str>, Used>,

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::client::{Context, Health, MESSAGE_BYTES, Setup};
 use super::{DELIVERY, record};
-use crate::pubsub::{PubSubError, Publication, Record};
+use crate::pubsub::{Idempotency, PubSubError, Publication, Record};
 
 /// What may wait for the brokers, in events and in bytes; one publication always may.
 const WAITING_EVENTS: usize = 100_000;
@@ -200,9 +200,9 @@ impl Publisher {
         if !self.waiting.enter(records.len(), bytes) {
             return Err(PubSubError::Full);
         }
-        let key = publication.idempotency.as_ref().map(|idempotency| &*idempotency.key);
+        let idempotency = publication.idempotency.as_ref();
         let sent = records.iter().enumerate().map(|(index, record)| Sent {
-            id: self.id(record, key, index),
+            id: self.id(record, idempotency, index),
             ..Sent::default()
         });
         let batch = Arc::new(Batch {
@@ -233,7 +233,9 @@ impl Publisher {
             let mut message = BaseRecord::with_opaque_to(topic, ticket)
                 .payload(record.data.get().as_bytes())
                 .headers(record::headers(record, id));
-            message.key = record.key.as_deref().or(partition_key).map(str::as_bytes);
+            // A second try goes to where the first one went, or nobody who reads a partition could tell it.
+            let same = || idempotency.map(|idempotency| &*idempotency.key);
+            message.key = record.key.as_deref().or(partition_key).or_else(same).map(str::as_bytes);
             if let Err((error, _)) = producer.send(message) {
                 batch.settle(index, Err(error.clone()));
                 refused = Some(error);
@@ -243,11 +245,10 @@ impl Publisher {
     }
 
     /// The record's own id, or one from the publication's key, or a new one.
-    fn id(&self, record: &Record, key: Option<&str>, index: usize) -> String {
-        match (&record.id, key) {
+    fn id(&self, record: &Record, idempotency: Option<&Idempotency>, index: usize) -> String {
+        match (&record.id, idempotency) {
             (Some(id), _) => id.clone(),
-            (None, Some(key)) if index == 0 => key.to_owned(),
-            (None, Some(key)) => format!("{key}-{index}"),
+            (None, Some(idempotency)) => idempotency.event_id(index),
             (None, None) => format!("{:012x}-{}", self.session, self.number.fetch_add(1, Relaxed)),
         }
     }

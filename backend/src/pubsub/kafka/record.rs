@@ -13,10 +13,8 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders, Timestamp};
 use serde_json::value::RawValue;
 
 use crate::encode;
+use crate::pubsub::nesting::{MOST_DEPTH, depth};
 use crate::pubsub::{Record, Stored, id_hash};
-
-/// JSON that is nested deeper than this is shown as text: not every reader's parser would take it.
-const MAX_DEPTH: usize = 96;
 
 /// A source's URI is `//HOST/freshet`: authority and path, as RFC 3986 writes a reference to a service on a host.
 const SOURCE: &str = "/freshet";
@@ -173,7 +171,7 @@ fn data(payload: Option<&[u8]>) -> Box<RawValue> {
 
 /// The text, if it is JSON that readers can take.
 fn json(text: &str) -> Option<Box<RawValue>> {
-    if depth(text.as_bytes()) > MAX_DEPTH {
+    if depth(text) > MOST_DEPTH {
         return None;
     }
     // A line break stands only between tokens, and would end the event where events are lines.
@@ -184,26 +182,6 @@ fn json(text: &str) -> Option<Box<RawValue>> {
     RawValue::from_string(text.trim().to_owned()).ok()
 }
 
-/// How deep objects and lists are nested, if the text is JSON.
-fn depth(text: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for &byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
 #[cfg(test)]
 mod tests {
     use freshet_wire::Event;
@@ -211,6 +189,7 @@ mod tests {
     use rdkafka::message::OwnedMessage;
 
     use super::*;
+    use crate::pubsub::nesting::nested;
 
     fn ours() -> Origin<'static> {
         Origin {
@@ -334,11 +313,10 @@ mod tests {
         assert_eq!(text(b"{\"a\": 1"), r#""{\"a\": 1""#);
         assert_eq!(text(b""), r#""""#);
         assert_eq!(text(b"\xff\x00"), r#"{"base64":"/wA="}"#);
-        let deep = |depth| "[".repeat(depth) + &"]".repeat(depth);
-        assert_eq!(text(deep(MAX_DEPTH).as_bytes()), deep(MAX_DEPTH));
+        assert_eq!(text(nested(MOST_DEPTH).as_bytes()), nested(MOST_DEPTH));
         assert_eq!(
-            text(deep(MAX_DEPTH + 1).as_bytes()),
-            format!("\"{}\"", deep(MAX_DEPTH + 1))
+            text(nested(MOST_DEPTH + 1).as_bytes()),
+            format!("\"{}\"", nested(MOST_DEPTH + 1))
         );
         let brackets = format!("\"{}\"", r#"[\"["#.repeat(100));
         assert_eq!(text(brackets.as_bytes()), brackets, "brackets in a string are none");

@@ -8,10 +8,13 @@ use super::super::bind::{Flag, Text, if_empty, is, live, say};
 use super::super::frame::{Frame, is_live, on_frame, put};
 use super::super::{Ui, format, lane_name};
 use super::choose;
+use super::known::Known;
 use crate::route::View;
 
 /// Rows are made so many at a time: a list that grows is not made anew with each topic.
 const STEP: usize = 16;
+/// The most that are shown.
+const MOST: usize = 1024;
 
 /// A topic; empty as long as there is none.
 #[derive(Clone, Copy, Default)]
@@ -23,7 +26,7 @@ struct Row {
     real: Flag,
 }
 
-pub fn list(ui: Ui) -> AnyView {
+pub fn list(ui: Ui, known: Known) -> AnyView {
     let rows = RwSignal::new((0..STEP).map(|_| Row::default()).collect::<Vec<_>>());
     let (head, engine) = (Text::default(), Text::default());
     let mut next_us = 0.0;
@@ -33,15 +36,28 @@ pub fn list(ui: Ui) -> AnyView {
         }
         // The first time also while the page is paused.
         next_us = if frame.deliveries.is_some() { f64::INFINITY } else { 0.0 };
-        put(head, heading(frame, ui));
+        let mut count = 0;
+        if let Some(deliveries) = frame.deliveries {
+            known.each(deliveries, |_| count += 1);
+        }
+        put(head, heading(frame, ui, count.min(MOST)));
         let Some(deliveries) = frame.deliveries else { return };
         let troubled = deliveries.pubsub.state != EngineState::Up;
         say(engine, &[if troubled { &deliveries.pubsub.detail } else { "" }]);
-        if deliveries.topics.len() > rows.with_untracked(Vec::len) {
-            rows.update(|rows| rows.extend((0..STEP).map(|_| Row::default())));
+        let wanted = count.clamp(STEP, MOST).next_multiple_of(STEP);
+        let there = rows.with_untracked(Vec::len);
+        if wanted > there {
+            rows.update(|rows| rows.extend((there..wanted).map(|_| Row::default())));
         }
-        let mut topics = deliveries.topics.iter();
-        rows.with_untracked(|rows| rows.iter().for_each(|row| row.fill(topics.next(), frame.now_us)));
+        rows.with_untracked(|rows| {
+            let mut rows = rows.iter();
+            known.each(deliveries, |topic| {
+                if let Some(row) = rows.next() {
+                    row.fill(Some(topic), frame.now_us);
+                }
+            });
+            rows.for_each(|row| row.fill(None, frame.now_us));
+        });
     });
     view! {
         <section class="panel list" aria-label="Topics">
@@ -95,7 +111,8 @@ impl Row {
     }
 }
 
-fn heading(frame: &Frame<'_>, ui: Ui) -> String {
+/// `listed` topics have a row.
+fn heading(frame: &Frame<'_>, ui: Ui, listed: usize) -> String {
     let lane = frame.model.lane(ui.feed());
     let (by, _) = lane_name(lane.id);
     match (is_live(&lane.status), frame.deliveries, lane.last_heard_us) {
@@ -111,10 +128,10 @@ fn heading(frame: &Frame<'_>, ui: Ui) -> String {
         (_, Some(deliveries), _) => {
             let all = &deliveries.topics_total;
             let count = format::count(u64::from(all.topics));
-            // Above some number only those that are read and the busiest are told each second.
-            let more = match u64::from(all.topics).saturating_sub(deliveries.topics.len() as u64) {
+            // Until the list of all is there, or where there are more than are shown.
+            let more = match u64::from(all.topics).saturating_sub(listed as u64) {
                 0 => String::new(),
-                more => [" (", &*format::count(more), " quiet ones not listed)"].concat(),
+                more => [" (", &*format::count(more), " not listed)"].concat(),
             };
             let rate = format::events_per_s(all.events_per_s);
             [&*count, &more, " · ", &rate, " · by ", by].concat()
