@@ -44,6 +44,8 @@ impl Batch {
 pub enum ReadError {
     #[error("there is no topic {0:?}")]
     UnknownTopic(String),
+    #[error("topic {0:?} was removed")]
+    Removed(String),
     #[error("topic {topic:?} has no partition {partition}; it has {has}")]
     UnknownPartition { topic: String, partition: u32, has: usize },
     #[error("offset {offset} of topic {topic:?} lies beyond its end: the next event will have offset {next}")]
@@ -107,6 +109,9 @@ impl Place {
             topic: Arc::clone(&topic),
         };
         let log = topic.log.read();
+        if topic.is_removed() {
+            return Err(ReadError::UnknownTopic(from.topic.clone()));
+        }
         if log.id == 0 {
             place.wanted = Some(from.position.clone());
         } else {
@@ -251,7 +256,12 @@ impl Place {
         news || !self.historic && self.topic.end() > self.next.iter().sum()
     }
 
-    /// `None` as long as the engine has not told of its log.
+    /// The topic was removed, and the reader was told.
+    fn is_ended(&self) -> bool {
+        self.topic.is_removed() && self.log_id == self.topic.log_id() && self.gaps.is_empty()
+    }
+
+    /// `None` as long as the engine has not told of its log, and where there is none any more.
     fn cursor(&self) -> Option<Cursor> {
         (!self.next.is_empty()).then(|| Cursor {
             epoch: self.epoch,
@@ -361,7 +371,7 @@ impl Reading {
         match self
             .places
             .iter_mut()
-            .find(|known| Arc::ptr_eq(&known.topic, &place.topic))
+            .find(|known| known.topic.name() == place.topic.name())
         {
             Some(known) => *known = place,
             None => self.places.push(place),
@@ -372,6 +382,12 @@ impl Reading {
         let before = self.places.len();
         self.places.retain(|place| &**place.topic.name() != topic);
         self.places.len() < before
+    }
+
+    /// Takes the topics out that were removed, once the end of each has been told by a gap.
+    pub fn take_ended(&mut self) -> Vec<Arc<Topic>> {
+        let ended = self.places.extract_if(.., |place| place.is_ended());
+        ended.map(|place| place.topic).collect()
     }
 
     pub fn place(&self, topic: &str) -> Option<&Place> {
@@ -770,6 +786,44 @@ mod tests {
             event.offset
         };
         batch.events.iter().map(offset).collect()
+    }
+
+    #[test]
+    fn the_end_of_a_removed_topic_is_told_once_and_the_next_one_of_its_name_is_another() {
+        let bench = bench(1 << 20);
+        bench.append("log", 1);
+        let from = |text: &str| text.parse::<From>().unwrap();
+        let find = |text: &str| now(Reading::find(&bench.tail, &[from(text)]));
+        let mut reading = find("log@earliest").unwrap();
+        let mut late = find("log@latest").unwrap();
+        let (cursor, epoch) = (reading.next()["log"].clone(), bench.tail.topic("log").unwrap().epoch());
+        assert_eq!(reading.read(ALL).events.len(), 1);
+        now(bench.tail.remove("log")).unwrap();
+        let unknown = Err(PubSubError::UnknownTopic("log".to_owned()));
+        assert_eq!(now(bench.tail.remove("log")), unknown);
+        assert_eq!(find("log").err(), Some(ReadError::UnknownTopic("log".to_owned())));
+        for reading in [&mut reading, &mut late] {
+            assert!(
+                reading.is_behind() && reading.take_ended().is_empty(),
+                "it is to be told first"
+            );
+            let batch = reading.read(ALL);
+            assert!(batch.events.is_empty() && !batch.more);
+            let gap = &batch.gaps[0];
+            assert_eq!((gap.from_offset, gap.count, gap.reason), (1, None, GapReason::Epoch));
+            assert!(!reading.is_behind());
+        }
+        assert_eq!(reading.take_ended().len(), 1);
+        assert!(reading.places().is_empty());
+
+        // A reader that comes again reads the new one, also one that was not told yet.
+        let topic = now(bench.tail.open(spec("log"))).unwrap();
+        assert_ne!(topic.epoch(), epoch);
+        bench.append("log", 2);
+        late.set(now(Place::find(&bench.tail, &from(&format!("log@{cursor}")))).unwrap());
+        assert!(late.take_ended().is_empty() && late.places().len() == 1);
+        let batch = late.read(ALL);
+        assert_eq!((batch.events.len(), batch.gaps[0].reason), (1, GapReason::Epoch));
     }
 
     proptest! {

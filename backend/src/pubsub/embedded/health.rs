@@ -38,6 +38,7 @@ pub(super) enum Trouble {
 struct Finding {
     at_us: i64,
     is_loss: bool,
+    topic: Box<str>,
     text: String,
 }
 
@@ -75,6 +76,14 @@ impl Health {
         self.tell(&mut known, now_us);
     }
 
+    /// There is no such topic any more: nothing is wrong with it.
+    pub(super) fn forget(&self, topic: &str, now_us: i64) {
+        let mut known = self.known.lock();
+        known.troubles.remove(topic);
+        known.findings.retain(|finding| *finding.topic != *topic);
+        self.tell(&mut known, now_us);
+    }
+
     /// Something was found that cannot be helped: it is said, and remembered for a while.
     pub(super) fn find(&self, topic: &str, is_loss: bool, text: &str, now_us: i64) {
         tracing::warn!(topic, "{text}");
@@ -85,6 +94,7 @@ impl Health {
         known.findings.push_back(Finding {
             at_us: now_us,
             is_loss,
+            topic: Box::from(topic),
             text: format!("{topic:?}: {text}"),
         });
         self.tell(&mut known, now_us);
