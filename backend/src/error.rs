@@ -310,13 +310,13 @@ impl From<ReadError> for Error {
                 "Unknown topic",
                 detail,
             ),
-            ReadError::Unavailable { .. } => return Self::unavailable(detail),
             ReadError::Removed(_) => Self::new(
                 StatusCode::NOT_FOUND,
                 "urn:freshet:topic-removed",
                 "The topic was removed",
                 detail,
             ),
+            ReadError::Unavailable { .. } | ReadError::NotOpened { .. } => return Self::unavailable(detail),
             ReadError::UnknownPartition { .. } | ReadError::BeyondEnd { .. } => Self::new(
                 StatusCode::BAD_REQUEST,
                 "urn:freshet:invalid-position",

@@ -189,6 +189,8 @@ async fn open_topics(service: Arc<Service>, opened: oneshot::Sender<()>) {
         if !asked {
             match tail.engine().known().await {
                 Ok(known) => {
+                    // From now on they are listed, also one that cannot be opened.
+                    known.iter().for_each(|spec| _ = tail.declare(spec));
                     left.extend(known);
                     asked = true;
                     specs = left;

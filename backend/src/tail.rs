@@ -113,6 +113,8 @@ impl Tail {
         if let Err(error) = self.engine.open(spec.clone(), sink).await {
             if is_new {
                 self.topics.write().remove(&**topic.name());
+            } else {
+                topic.not_opened(&error);
             }
             return Err(error);
         }
@@ -131,8 +133,12 @@ impl Tail {
             return Err(unknown());
         }
         if !topic.is_open() {
-            let why = format!("topic {name:?} is not open yet; try again when it is");
-            return Err(PubSubError::Unavailable(why));
+            let why = topic
+                .why_not_open()
+                .unwrap_or_else(|| "the engine has not opened it yet".to_owned());
+            return Err(PubSubError::Unavailable(format!(
+                "topic {name:?} cannot be removed now: {why}"
+            )));
         }
         // Who publishes meanwhile has it opened first: that waits until this one is gone, and makes another.
         topic.set_open(false);

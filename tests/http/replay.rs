@@ -1,7 +1,7 @@
 //! Replay: what the window no longer holds comes from the log, and history joins what is live with no gap and no double.
 
 use freshet_tests::http::{Connection, request};
-use freshet_tests::{Follower, SOON, Server, Stream, within};
+use freshet_tests::{Follower, SOON, Server, Stream, until, within};
 use freshet_wire::Receipt;
 use http::Method;
 
@@ -109,4 +109,66 @@ async fn history_outlives_a_restart_and_so_does_a_readers_cursor() {
     }
     follower.check();
     assert_eq!((follower.missed, follower.gaps.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_topic_that_cannot_be_opened_is_told_and_comes_back_by_itself() {
+    let mut data = std::path::PathBuf::new();
+    let mut server = Server::quiet(|config| data.clone_from(&config.data)).await;
+    let mut connection = Connection::open(server.address).await;
+    publish(&mut connection, "broken", 500).await;
+    publish(&mut connection, "sound", 500).await;
+    server.stop().await;
+    // Something else stands where its file was.
+    let file = segment_of(&data, "broken");
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    server.start_again();
+    until("what is wrong with it", async || {
+        server.topic("broken").await.unavailable.is_some()
+    })
+    .await;
+    let why = server.topic("broken").await.unavailable.unwrap();
+    assert!(
+        why.contains(file.file_name().unwrap().to_str().unwrap()) || why.contains("directory"),
+        "{why}"
+    );
+    let read = server.get("/api/v1/events?from=broken@earliest").await;
+    let published = server
+        .send(Method::POST, "/api/v1/topics/broken/events", &[], "1")
+        .await;
+    for answer in [read, published] {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.text().contains("directory"), "{answer:?}");
+    }
+    // The others do as ever.
+    assert_eq!(server.poll("from=sound@earliest&limit=1000").await.events.len(), 500);
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    until("it to come back", async || {
+        server.topic("broken").await.unavailable.is_none()
+    })
+    .await;
+    assert_eq!(server.poll("from=broken@earliest&limit=1000").await.events.len(), 500);
+}
+
+/// The newest file of a topic's log.
+fn segment_of(data: &std::path::Path, topic: &str) -> std::path::PathBuf {
+    let mut left = vec![data.to_owned()];
+    let mut found = Vec::new();
+    while let Some(folder) = left.pop() {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        left.extend(folders);
+        let description = std::fs::read_to_string(folder.join("topic.json")).unwrap_or_default();
+        if description.contains(&format!("\"name\":\"{topic}\"")) {
+            found.extend(
+                files
+                    .into_iter()
+                    .filter(|file| file.extension().is_some_and(|it| it == "seg")),
+            );
+        }
+    }
+    found.into_iter().max().expect("a segment")
 }

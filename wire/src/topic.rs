@@ -65,6 +65,9 @@ pub struct Topic {
     pub duplicates: u64,
     /// Events in the log that a leader appended which led no more: readers do not get them. Since the process started.
     pub fenced: u64,
+    /// Why the engine cannot open it, where it cannot: then nothing of it can be read. It is tried again by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
     /// Streams that are subscribed now, and long polls that wait.
     pub readers: u32,
 }

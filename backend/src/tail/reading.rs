@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use freshet_wire::{Cursor, Epoch, From, Gap, GapReason, Position, TopicKind};
+use freshet_wire::{Cursor, EngineState, Epoch, From, Gap, GapReason, Position, TopicKind};
 use futures_util::future::try_join_all;
 use tokio::time::{Instant, timeout};
 
@@ -54,6 +54,8 @@ pub enum ReadError {
     Twice(String),
     #[error("topic {topic:?} cannot be searched by time now: {why}")]
     Unavailable { topic: String, why: String },
+    #[error("topic {topic:?} cannot be opened: {why}; it is tried again")]
+    NotOpened { topic: String, why: String },
 }
 
 /// Where a reader stands in one topic.
@@ -84,6 +86,14 @@ impl Place {
         let topic = tail
             .topic(&from.topic)
             .ok_or_else(|| ReadError::UnknownTopic(from.topic.clone()))?;
+        // An engine that is away says so itself, and readers wait for it; here it is this topic alone.
+        if !topic.is_open()
+            && let Some(why) = topic.why_not_open()
+            && tail.engine.status().borrow().state != EngineState::Down
+        {
+            let topic = from.topic.clone();
+            return Err(ReadError::NotOpened { topic, why });
+        }
         let mut times = None;
         if let Some(Position::Time(time_us)) = from.position
             && must_ask(&topic, time_us)

@@ -15,7 +15,7 @@ use super::meter::Meter;
 use super::recent::Recent;
 use super::window::{Entry, Window};
 use crate::encode;
-use crate::pubsub::{Kept, LogExtent, Record, Sink, Stored, TopicSpec};
+use crate::pubsub::{Kept, LogExtent, PubSubError, Record, Sink, Stored, TopicSpec};
 
 /// Numbers the logs of this process; 0 is none.
 static LOGS: AtomicU32 = AtomicU32::new(1);
@@ -38,6 +38,8 @@ pub struct Topic {
     is_open: AtomicBool,
     /// It was taken away; who still reads it has nothing more to expect.
     is_removed: AtomicBool,
+    /// Why it could not be opened when that was tried last.
+    not_opened: Mutex<Option<String>>,
     /// Held while it is being opened.
     pub(super) opening: tokio::sync::Mutex<()>,
     /// The sum of the partitions' next offsets, for readers who only want to know whether there is something.
@@ -128,6 +130,7 @@ impl Topic {
             log_id: AtomicU32::new(0),
             is_open: AtomicBool::new(false),
             is_removed: AtomicBool::new(false),
+            not_opened: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             end: AtomicU64::new(0),
             meter: Mutex::default(),
@@ -164,6 +167,7 @@ impl Topic {
     }
 
     pub(super) fn opened(&self) {
+        *self.not_opened.lock() = None;
         self.is_open.store(true, Release);
     }
 
@@ -185,6 +189,15 @@ impl Topic {
         self.log_id.store(log.id, Release);
         drop(log);
         self.waiting.wake();
+    }
+
+    pub(super) fn not_opened(&self, why: &PubSubError) {
+        *self.not_opened.lock() = Some(why.to_string());
+    }
+
+    /// Why it cannot be opened; it is tried again by itself.
+    pub fn why_not_open(&self) -> Option<String> {
+        self.not_opened.lock().clone()
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -316,6 +329,7 @@ impl Topic {
             }),
             duplicates: self.duplicates.load(Relaxed),
             fenced: kept.fenced,
+            unavailable: self.why_not_open(),
             readers: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
         }
     }

@@ -215,6 +215,7 @@ mod tests {
             log,
             duplicates: 0,
             fenced: 0,
+            unavailable: None,
             readers: 0,
         }
     }

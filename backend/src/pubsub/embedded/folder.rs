@@ -11,7 +11,7 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use freshet_wire::{Epoch, Retention, TopicKind};
@@ -63,16 +63,20 @@ pub(super) fn boot_id() -> String {
 
 /// A file that is either the old one or the new one, also after a power failure.
 pub(super) fn write_whole(medium: &dyn Medium, folder: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
-    put_beside(folder, name, value)?;
+    put_beside(medium, folder, name, value)?;
     fs::rename(folder.join(format!("{name}.new")), folder.join(name))?;
     medium.sync_folder(folder)
 }
 
 /// Writes the file's new content beside it, so that only the name has to change.
-pub(super) fn put_beside(folder: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
-    let mut file = File::create(folder.join(format!("{name}.new")))?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    file.sync_all()
+pub(super) fn put_beside(medium: &dyn Medium, folder: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let (path, text) = (folder.join(format!("{name}.new")), serde_json::to_vec(value)?);
+    let written = File::create(&path).and_then(|file| {
+        medium.write(&file, &text, 0)?;
+        file.sync_all()
+    });
+    // On a full disk what was half written is in the way of what would make room.
+    written.inspect_err(|_| _ = fs::remove_file(&path))
 }
 
 /// `None` where there is no such file.

@@ -22,6 +22,8 @@ pub(super) struct Health {
 struct Known {
     /// What is wrong now, by topic.
     troubles: BTreeMap<Arc<str>, Trouble>,
+    /// Topics of which what is too old or too much cannot be dropped, and why.
+    stuck: BTreeMap<Arc<str>, String>,
     findings: VecDeque<Finding>,
 }
 
@@ -80,7 +82,25 @@ impl Health {
     pub(super) fn forget(&self, topic: &str, now_us: i64) {
         let mut known = self.known.lock();
         known.troubles.remove(topic);
+        known.stuck.remove(topic);
         known.findings.retain(|finding| *finding.topic != *topic);
+        self.tell(&mut known, now_us);
+    }
+
+    /// What is too old or too much of the topic cannot be dropped, or with `None` can be again.
+    pub(super) fn set_stuck(&self, topic: &Arc<str>, why: Option<String>, now_us: i64) {
+        let mut known = self.known.lock();
+        match why {
+            Some(why) => {
+                if known.stuck.get(topic) == Some(&why) {
+                    return;
+                }
+                tracing::error!(topic = &**topic, why);
+                known.stuck.insert(Arc::clone(topic), why);
+            }
+            None if known.stuck.remove(topic).is_some() => tracing::info!(topic = &**topic, "what is old goes again"),
+            None => return,
+        }
         self.tell(&mut known, now_us);
     }
 
@@ -113,7 +133,10 @@ impl Health {
         let is_unsafe = |trouble: &Trouble| matches!(trouble, Trouble::Unsafe(_));
         let state = if known.troubles.values().any(is_unsafe) {
             EngineState::Down
-        } else if !known.troubles.is_empty() || known.findings.iter().any(|finding| finding.is_loss) {
+        } else if !known.troubles.is_empty()
+            || !known.stuck.is_empty()
+            || known.findings.iter().any(|finding| finding.is_loss)
+        {
             EngineState::Degraded
         } else {
             EngineState::Up
@@ -122,8 +145,9 @@ impl Health {
             let (Trouble::Refused(why) | Trouble::Unsafe(why)) = trouble;
             format!("{topic:?}: {why}")
         });
+        let stuck = known.stuck.iter().map(|(topic, why)| format!("{topic:?}: {why}"));
         let findings = known.findings.iter().rev().map(|finding| finding.text.clone());
-        let told: Vec<String> = troubles.chain(findings).take(MOST_FINDINGS).collect();
+        let told: Vec<String> = troubles.chain(stuck).chain(findings).take(MOST_FINDINGS).collect();
         let detail = told.join("; ");
         self.state.send_if_modified(|engine| {
             let changed = engine.state != state || engine.detail != detail;

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use freshet_wire::TopicKind;
@@ -13,23 +15,51 @@ use super::topic::{List, TopicLog};
 
 impl TopicLog {
     pub(super) fn drop_old(self: &Arc<Self>) {
-        let _alone = self.dropping.lock();
-        if let Err(error) = self.try_drop_old() {
-            tracing::warn!(topic = &*self.name, %error, "cannot drop what is old; it is tried again");
+        let mut left = self.dropping.lock();
+        let mut why = None;
+        if let Err(error) = self.try_drop_old(&mut left) {
+            why = Some(format!(
+                "what is too old or too much cannot be dropped ({error}); it is tried again"
+            ));
         }
+        self.common.health.set_stuck(&self.name, why, self.common.now_us());
     }
 
-    fn try_drop_old(self: &Arc<Self>) -> io::Result<()> {
+    fn try_drop_old(self: &Arc<Self>, left: &mut Left) -> io::Result<()> {
         let now_us = self.common.now_us();
-        self.roll_expired(now_us)?;
-        self.drop_keys(now_us)?;
+        // Whatever fails of this, the rest is done: a full disk fails all that needs room, and is helped by all that makes some.
+        let rolled = self.roll_expired(now_us);
+        let forgot = self.drop_keys(now_us);
+        let dropped = self.drop_segments(left, now_us);
+        let removed = left.remove();
+        let mut noted = Ok(());
+        left.keys
+            .retain(|offsets| match self.keep_keys(offsets.clone(), now_us) {
+                Err(error) => {
+                    noted = Err(error);
+                    true
+                }
+                Ok(()) => false,
+            });
+        rolled.and(forgot).and(dropped).and(removed).and(noted)
+    }
+
+    /// Takes the segments out of the list; their files are left to go.
+    fn drop_segments(self: &Arc<Self>, left: &mut Left, now_us: i64) -> io::Result<()> {
         let list = self.list();
         let dropped = &list.segments[..self.droppable(&list, now_us)];
         let Some(kept) = list.segments.get(dropped.len()).filter(|_| !dropped.is_empty()) else {
             return Ok(());
         };
+        let mut late = Vec::new();
         for (segment, next) in dropped.iter().zip(list.segments[1..].iter()) {
-            self.keep_keys(segment, next.base, now_us)?;
+            let offsets = segment.base..next.base;
+            match self.keep_keys(offsets.clone(), now_us) {
+                Ok(()) => {}
+                // Else a full disk would stay full. Only if the process ends before they are written are the keys forgotten.
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => late.push(offsets),
+                Err(error) => return Err(error),
+            }
         }
         kept.find_first_us()?;
         {
@@ -47,9 +77,9 @@ impl TopicLog {
         }
         self.sink.trim(0, kept.base);
         // A crash in between leaves old files, which come back as old events and go again.
-        for segment in dropped {
-            fs::remove_file(segment.path())?;
-        }
+        left.keys.append(&mut late);
+        left.files
+            .extend(dropped.iter().map(|segment| segment.path().to_owned()));
         Ok(())
     }
 
@@ -93,13 +123,14 @@ impl TopicLog {
     }
 
     /// Keys outlive the events that were published under them.
-    fn keep_keys(&self, segment: &Segment, end: u64, now_us: i64) -> io::Result<()> {
-        let keys = self.append.lock().keys.within(segment.base..end, now_us);
+    fn keep_keys(&self, offsets: Range<u64>, now_us: i64) -> io::Result<()> {
+        let name = keys_name(offsets.start);
+        let keys = self.append.lock().keys.within(offsets, now_us);
         if keys.is_empty() {
             return Ok(());
         }
         let keys: KeysFile = keys.into_iter().map(|(key, used)| (key.to_string(), used)).collect();
-        folder::write_whole(self.common.medium(), &self.folder, &keys_name(segment.base), &keys)
+        folder::write_whole(self.common.medium(), &self.folder, &name, &keys)
     }
 
     /// Files of keys that are remembered no more go.
@@ -119,5 +150,29 @@ impl TopicLog {
             }
         }
         Ok(())
+    }
+}
+
+/// What could not be done yet.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Files that are to go.
+    files: Vec<PathBuf>,
+    /// Offsets of segments that went, and of whose keys there is no note on disk yet.
+    keys: Vec<Range<u64>>,
+}
+
+impl Left {
+    /// Removes the files; those that cannot be removed stay in the list.
+    fn remove(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        self.files.retain(|path| match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                result = Err(error);
+                true
+            }
+            _ => false,
+        });
+        result
     }
 }

@@ -233,7 +233,7 @@ impl TopicLog {
         let Some(next) = settled(&self.append.lock()) else {
             return Ok(());
         };
-        folder::put_beside(&self.folder, "state.json", &State::Whole { next })?;
+        folder::put_beside(self.common.medium(), &self.folder, "state.json", &State::Whole { next })?;
         let mut append = self.append.lock();
         if settled(&append) == Some(next) {
             // Should the new name not be on disk after a power failure, offsets are passed over that need not be.

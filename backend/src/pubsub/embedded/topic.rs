@@ -22,6 +22,7 @@ use super::keys::{Keys, Used};
 use super::mark::Mark;
 use super::read::Hints;
 use super::record::{Frame, MOST_JSON, MOST_KEY, Place};
+use super::retention::Left;
 use super::segment::{Entry, Header, Segment, file_name};
 use crate::encode;
 use crate::pubsub::fence::Marks;
@@ -56,7 +57,7 @@ pub(super) struct TopicLog {
     pub(super) to_commit: AtomicBool,
     pub(super) to_keep: AtomicBool,
     /// What is old is dropped by one at a time.
-    pub(super) dropping: Mutex<()>,
+    pub(super) dropping: Mutex<Left>,
 }
 
 /// The segments that there are, oldest first; never none, and the last one is written.

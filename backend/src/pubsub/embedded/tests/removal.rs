@@ -56,8 +56,9 @@ async fn who_waits_for_the_disk_is_told_and_takes_no_room_any_more() {
     let publication = publication(vec![record("never acknowledged")], None, Ack::Durable);
     let answer = bench.log.publish(TOPIC, publication);
     assert!(topic.common.waiting.load(SeqCst) > 0);
-    bench.log.remove(TOPIC).await.unwrap();
-    assert_eq!(answer.await, Err(PubSubError::UnknownTopic(TOPIC.to_owned())));
+    bench.log.shared.remove(TOPIC).unwrap();
+    let told = answer.now_or_never().expect("it is told at once");
+    assert_eq!(told, Err(PubSubError::UnknownTopic(TOPIC.to_owned())));
     assert_eq!(topic.common.waiting.load(SeqCst), 0);
     drop(busy);
     // Whoever had it in hand.
@@ -83,7 +84,7 @@ async fn a_removal_under_a_sync_that_fails_leaves_no_trouble() {
         move || topic.sync()
     });
     bench.medium.failing_syncs.store(10, SeqCst);
-    bench.log.remove(TOPIC).await.unwrap();
+    bench.log.shared.remove(TOPIC).unwrap();
     drop(busy);
     syncing.join().unwrap();
     assert!(answer.await.is_err());
@@ -105,6 +106,9 @@ async fn what_was_wrong_with_it_goes_with_it() {
         .common
         .health
         .find(TOPIC, true, "is damaged", 1_000_000);
+    let topic = bench.log.topic(TOPIC).unwrap();
+    let stuck = Some("what is old cannot be dropped".to_owned());
+    topic.common.health.set_stuck(&topic.name, stuck, 1_000_000);
     assert_eq!(bench.state().0, EngineState::Degraded);
     bench.log.remove(TOPIC).await.unwrap();
     assert_eq!(bench.state(), (EngineState::Up, String::new()));
