@@ -1,6 +1,7 @@
 //! The Leader card: who leads, each node, what came before; and what the Leader view shares with it.
 
 mod faults;
+mod lease_bar;
 mod nodes;
 pub mod picture;
 pub mod words;
@@ -8,7 +9,8 @@ pub mod words;
 use leptos::prelude::*;
 
 pub use self::faults::{Faults, question};
-pub use self::nodes::{nodes, run_down};
+pub use self::lease_bar::{LeaseBar, fill};
+pub use self::nodes::nodes;
 use self::picture::{Picture, Window};
 use self::words::News;
 use super::Ui;

@@ -3,14 +3,13 @@
 mod raft;
 mod timeline;
 
-use leptos::html::I;
 use leptos::prelude::*;
 
 use super::Ui;
 use super::bind::{Class, Flag, Text, class, if_empty, is, live, say};
 use super::frame::{on_frame, put};
 use super::leader::words::{self, News};
-use super::leader::{nodes, run_down};
+use super::leader::{LeaseBar, nodes};
 use super::tabs::hidden_unless;
 use crate::route::View;
 
@@ -46,21 +45,14 @@ fn now(ui: Ui) -> AnyView {
     let figures = [(); 6].map(|()| Text::default());
     let [token_word, token, changes, failovers, refused, held] = figures;
     let no_lease = Flag::new(true);
-    let left = NodeRef::<I>::new();
-    let (mut filled, mut told_us) = (false, 0);
+    let left = LeaseBar::new();
+    let mut filled = false;
     on_frame(move |frame| {
         if ui.view() != View::Leader {
             return;
         }
         let news = News::of(frame, ui);
-        let made_us = news.cluster.map_or(0, |cluster| cluster.now_us);
-        if !(frame.model.paused || frame.calm && made_us == told_us)
-            && let Some(bar) = left.get_untracked()
-        {
-            let now_us = if frame.calm { made_us as f64 } else { news.now_us };
-            run_down(&bar, News { now_us, ..news }.lease().map_or(0.0, |(share, _)| share));
-        }
-        told_us = made_us;
+        left.show(frame, &news);
         let first = !filled && news.cluster.is_some();
         if !(frame.quarter || first || news.is_leaderless() && !frame.model.paused) {
             return;
@@ -119,7 +111,7 @@ fn now(ui: Ui) -> AnyView {
                 <div>
                     <p class="who"><b>{live(who)}</b>" "<span>{live(says)}</span></p>
                     <p class="lease" hidden=is(no_lease)>
-                        <i><i node_ref=left></i></i>
+                        <i><i node_ref=left.node></i></i>
                         <span class="dim">{live(lease)}</span>
                     </p>
                 </div>

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 
 use super::bind::{Class, Text, class, if_empty, live, say, text};
 use super::frame::{is_live, on_frame, put};
-use super::leader::run_down;
+use super::leader::fill;
 use super::limits_view::words::{left_at, rate, trouble};
 use super::{Ui, format, lane_name};
 
@@ -114,7 +114,7 @@ impl Row {
         let shares = [asked / most, counts.limited as f64 / asked.max(1.0)];
         for (bar, share) in self.bars.iter().zip(shares) {
             if let Some(bar) = bar.get_untracked() {
-                run_down(&bar, share);
+                fill(&bar, share);
             }
         }
     }

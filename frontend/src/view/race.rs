@@ -125,6 +125,8 @@ impl Painter {
         {
             return;
         }
+        // Once a second in any case: the page's fonts may have come.
+        let beside = frame.repaint || resized || anew || frame.second || self.paused != model.paused;
         self.shown_us = frame.shown_us;
         self.paused = model.paused;
         let columns = &self.feed.columns;
@@ -155,6 +157,7 @@ impl Painter {
             elections: elections.as_deref().unwrap_or_default(),
             pointed: pointed.map(|hit| hit.pointed()),
             paused: model.paused,
+            anew: beside,
         }
         .draw();
     }

@@ -101,23 +101,28 @@ pub struct Scene<'a> {
     pub pointed: Option<Pointed>,
     /// The picture stands still: its right edge is not now.
     pub paused: bool,
+    /// What stands beside the picture has to be drawn too: it does not move.
+    pub anew: bool,
 }
 
 impl Scene<'_> {
     pub fn draw(&self) {
         let (context, rails) = (&self.surface.context, self.rails);
-        self.surface.clear();
-        self.surface.dash(0.0, 0.0);
+        let width = rails.right - rails.left + 7.0;
+        if self.anew {
+            self.surface.clear();
+        } else {
+            context.clear_rect(rails.left - 1.0, 0.0, width, rails.bottom + 2.0);
+        }
         context.set_font(FONT);
         self.axis();
+        if self.anew {
+            self.names();
+            context.set_font(FONT);
+        }
         context.save();
         context.begin_path();
-        context.rect(
-            rails.left - 1.0,
-            0.0,
-            rails.right - rails.left + 7.0,
-            rails.bottom + 2.0,
-        );
+        context.rect(rails.left - 1.0, 0.0, width, rails.bottom + 2.0);
         context.clip();
         self.elected();
         self.polls(&self.lanes[0].lane.requests);
@@ -139,25 +144,26 @@ impl Scene<'_> {
             self.highlight(pointed);
         }
         context.restore();
-        self.names();
     }
 
     fn axis(&self) {
         let (surface, rails) = (self.surface, self.rails);
-        surface.context.set_stroke_style_str(&self.palette.rule);
-        surface.context.set_line_width(1.0);
         let step = time_step_us(self.scale.span_us, ((rails.right - rails.left) / 90.0).clamp(2.0, 8.0));
         let mut age = 0.0;
         while age <= self.scale.span_us + 1.0 {
             let x = surface.crisp(self.scale.x(self.scale.now_us - age));
-            surface.line(x, 0.0, x, rails.bottom);
-            let align = if age == 0.0 { "right" } else { "center" };
-            let label = if age == 0.0 && self.paused {
-                String::from("paused")
-            } else {
-                age_label(age)
-            };
-            surface.text(&label, x, rails.bottom + 16.0, align, &self.palette.faint);
+            // A rectangle: it is filled as it is, where a path is first made smooth at its edges.
+            surface.context.set_fill_style_str(&self.palette.rule);
+            surface.context.fill_rect(x - 0.5, 0.0, 1.0, rails.bottom);
+            if self.anew {
+                let align = if age == 0.0 { "right" } else { "center" };
+                let label = if age == 0.0 && self.paused {
+                    String::from("paused")
+                } else {
+                    age_label(age)
+                };
+                surface.text(&label, x, rails.bottom + 16.0, align, &self.palette.faint);
+            }
             age += step;
         }
     }

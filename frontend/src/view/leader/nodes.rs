@@ -1,11 +1,10 @@
 //! The nodes, a row each: what each does, when it was heard from, and what can be done with it.
 
 use freshet_wire::{ClusterNode, NodeAction, NodeRole};
-use leptos::html::I;
 use leptos::prelude::*;
 
-use super::Faults;
 use super::words::{self, News, title};
+use super::{Faults, LeaseBar};
 use crate::view::bind::{Class, Flag, Text, class, click, if_empty, is, live, say};
 use crate::view::frame::{on_frame, put};
 use crate::view::{Ui, format};
@@ -35,7 +34,7 @@ struct Row {
     is_needed: StoredValue<bool>,
     not_leader: Flag,
     lease: Text,
-    left: NodeRef<I>,
+    left: LeaseBar,
     /// By [`ACTIONS`].
     cannot: [Flag; 5],
 }
@@ -52,7 +51,7 @@ impl Row {
             is_needed: StoredValue::new(false),
             not_leader: Flag::new(true),
             lease: Text::default(),
-            left: NodeRef::new(),
+            left: LeaseBar::new(),
             cannot: [(); 5].map(|()| Flag::new(true)),
         }
     }
@@ -65,11 +64,13 @@ pub fn nodes(ui: Ui, whole: bool) -> AnyView {
     let mut made_us = 0;
     on_frame(move |frame| {
         let news = News::of(frame, ui);
+        let leads = |row: &&Row| !row.not_leader.get_untracked();
+        rows.with_untracked(|rows| rows.iter().filter(leads).for_each(|row| row.left.show(frame, &news)));
         let Some(cluster) = news.cluster.filter(|_| !frame.model.paused || made_us == 0) else {
             return;
         };
         let fresh = cluster.now_us != made_us;
-        // The lease runs on every frame, the figures four times a second, and what is new is said at once.
+        // The figures four times a second, and what is new is said at once.
         if fresh || frame.quarter {
             if whole && cluster.nodes.len() > rows.with_untracked(Vec::len) {
                 rows.update(|rows| rows.extend((0..STEP).map(|_| Row::new())));
@@ -81,16 +82,6 @@ pub fn nodes(ui: Ui, whole: bool) -> AnyView {
             }
             let mut nodes = cluster.nodes.iter();
             rows.with_untracked(|rows| rows.iter().for_each(|row| row.fill(nodes.next(), &news, whole)));
-        }
-        // Who wants less motion sees it as it was when it was told.
-        if fresh || !frame.calm {
-            let at = News {
-                now_us: if frame.calm { cluster.now_us as f64 } else { news.now_us },
-                ..news
-            };
-            let share = at.lease().map_or(0.0, |(share, _)| share);
-            let leads = |row: &&Row| !row.not_leader.get_untracked();
-            rows.with_untracked(|rows| rows.iter().filter(leads).for_each(|row| row.run_down(share)));
         }
         made_us = cluster.now_us;
     });
@@ -130,12 +121,6 @@ impl Row {
         }
     }
 
-    fn run_down(&self, share: f64) {
-        if let Some(left) = self.left.get_untracked() {
-            run_down(&left, share);
-        }
-    }
-
     fn view(self, ui: Ui, whole: bool) -> AnyView {
         let button = |(action, cannot): (NodeAction, Flag)| {
             // On the card these are all that there are.
@@ -151,7 +136,7 @@ impl Row {
                     <span class="contact">{live(self.contact)}</span>
                     <span class="lost" hidden=if_empty(self.detail)>{live(self.detail)}</span>
                     <span class="lease" hidden=is(self.not_leader)>
-                        <i><i node_ref=self.left></i></i>
+                        <i><i node_ref=self.left.node></i></i>
                         <span class="small">{live(self.lease)}</span>
                     </span>
                 </span>
@@ -174,14 +159,6 @@ impl Row {
         });
         view! { <button aria-label=label hidden=is(cannot) on:click=ask>{title(action)}</button> }.into_any()
     }
-}
-
-/// Sets how much of a lease's bar is full.
-pub fn run_down(bar: &web_sys::HtmlElement, share: f64) {
-    let mut scale = format::plain(share);
-    scale.insert_str(0, "scaleX(");
-    scale.push(')');
-    let _ = bar.style().set_property("transform", &scale);
 }
 
 fn look(node: &ClusterNode, fresh: bool) -> &'static str {

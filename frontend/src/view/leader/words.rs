@@ -104,15 +104,22 @@ impl<'a> News<'a> {
             return Some((0.0, String::from("its lease is known to itself alone")));
         };
         let whole_us = lease.ttl_us.saturating_sub(lease.margin_us) as f64;
-        let left_us = lease.until_us as f64 - self.now_us;
+        let share = self.lease_share()?;
         let renewed = lasted(self.now_us - lease.renewed_us as f64);
         let whole = lasted(whole_us);
-        let text = match left_us > 0.0 {
+        let text = match share > 0.0 {
             true => ["lease ", &*whole, ", renewed ", &*renewed, " ago"].concat(),
             // It is renewed more often than that is told: this is no sign of trouble.
             false => ["lease ", &*whole, ", the last renewal told is ", &*renewed, " old"].concat(),
         };
-        Some(((left_us / whole_us.max(1.0)).clamp(0.0, 1.0), text))
+        Some((share, text))
+    }
+
+    /// How much of the lease is left, as a share of it; `None` where the leader tells of none.
+    pub fn lease_share(&self) -> Option<f64> {
+        let lease = self.leader()?.lease?;
+        let whole_us = lease.ttl_us.saturating_sub(lease.margin_us) as f64;
+        Some(((lease.until_us as f64 - self.now_us) / whole_us.max(1.0)).clamp(0.0, 1.0))
     }
 
     /// A node: what it does, and when it was heard from.

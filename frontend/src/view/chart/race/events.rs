@@ -3,6 +3,9 @@
 use super::super::columns::{Column, Shape, shapes};
 use super::{Pointed, Scene};
 
+/// Bars of the middle line that are no further apart than this, in pixels, touch: each is drawn 0.5 wider before and 0.7 behind.
+const BAR_JOIN: f64 = 1.2;
+
 impl Scene<'_> {
     /// The columns whose lines may be seen: those that happened before the left edge may have arrived after it.
     fn visible(&self) -> impl DoubleEndedIterator<Item = &Column> {
@@ -82,21 +85,28 @@ impl Scene<'_> {
         context.fill();
     }
 
-    /// Every event at the moment it happened, whichever lane told of it.
+    /// Every event at the moment it happened, whichever lane told of it: dots, or bars where they touch.
     pub(super) fn happened(&self) {
         let context = &self.surface.context;
         context.set_fill_style_str(&self.palette.dot);
+        let y = self.rails.middle;
+        let mut bar: Option<[f64; 2]> = None;
+        let draw = |bar: Option<[f64; 2]>| {
+            if let Some([from, to]) = bar {
+                context.fill_rect(from - 0.5, y - 2.0, to - from + 1.2, 4.0);
+            }
+        };
         context.begin_path();
         for column in self.columns.between(self.scale.left_us(), self.scale.now_us) {
             let [poll, stream] = &column.lanes;
             let fuller = if poll.count > stream.count { poll } else { stream };
-            let y = self.rails.middle;
             if fuller.count > 2 {
-                let (from, to) = (
-                    self.scale.x(fuller.first.produced_us),
-                    self.scale.x(fuller.last.produced_us),
-                );
-                context.rect(from - 0.5, y - 2.0, to - from + 1.2, 4.0);
+                let [from, to] = [fuller.first, fuller.last].map(|mark| self.scale.x(mark.produced_us));
+                // Many bars that touch are one: a full picture is a single rectangle, not one a pixel.
+                match &mut bar {
+                    Some(bar) if from - bar[1] <= BAR_JOIN => bar[1] = to,
+                    _ => draw(bar.replace([from, to])),
+                }
                 continue;
             }
             for mark in fuller.marks() {
@@ -105,6 +115,7 @@ impl Scene<'_> {
                 let _ = context.arc(x, y, 2.1, 0.0, std::f64::consts::TAU);
             }
         }
+        draw(bar);
         context.fill();
     }
 

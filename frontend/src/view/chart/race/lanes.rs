@@ -70,18 +70,13 @@ impl Scene<'_> {
         let context = &surface.context;
         let y = surface.crisp(rails.lanes[lane]);
         if lane == 0 {
-            context.set_stroke_style_str(&palette.edge);
-            context.set_line_width(1.0);
-            surface.line(
-                rails.left,
-                surface.crisp(rails.middle),
-                rails.right,
-                surface.crisp(rails.middle),
-            );
+            context.set_fill_style_str(&palette.edge);
+            let middle = surface.crisp(rails.middle) - 0.5;
+            context.fill_rect(rails.left, middle, rails.right - rails.left, 1.0);
         }
-        context.set_stroke_style_str(&palette.lanes[lane]);
-        context.set_line_width(1.5);
+        context.set_fill_style_str(&palette.lanes[lane]);
         context.set_global_alpha(0.6);
+        let line = |from: f64, to: f64| context.fill_rect(from, y - 0.75, to - from, 1.5);
         let mut from = self.scale.x(self.began_us).clamp(rails.left, rails.right);
         for outage in self.lanes[lane].outages {
             let start = self.scale.x(outage.from_us).clamp(from, rails.right);
@@ -92,10 +87,10 @@ impl Scene<'_> {
             if end <= from {
                 continue;
             }
-            surface.line(from, y, start, y);
+            line(from, start);
             from = end;
         }
-        surface.line(from, y, rails.right, y);
+        line(from, rails.right);
         context.set_global_alpha(1.0);
         for outage in self.lanes[lane].outages {
             let [start, end] = self.outage(outage);
