@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::{Semaphore, watch};
 
 pub use frames::Frames;
@@ -66,6 +66,7 @@ impl Service {
 pub fn router(service: Arc<Service>) -> Router {
     let changes = Router::new()
         .route("/settings", get(settings::read).patch(settings::patch))
+        .route("/topics/{topic}", delete(topics::remove))
         .route("/topics/{topic}/events", post(publish::events))
         .route("/cluster/nodes/{id}/{action}", post(cluster::act))
         .layer(from_fn_with_state(Arc::clone(&service), admin::check));

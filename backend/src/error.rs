@@ -322,6 +322,12 @@ impl From<ReadError> for Error {
                 "Unknown topic",
                 detail,
             ),
+            ReadError::Removed(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "urn:freshet:topic-removed",
+                "The topic was removed",
+                detail,
+            ),
             ReadError::Unavailable { .. } | ReadError::NotOpened { .. } => return Self::unavailable(detail),
             ReadError::UnknownPartition { .. } | ReadError::BeyondEnd { .. } => Self::new(
                 StatusCode::BAD_REQUEST,
@@ -353,6 +359,13 @@ impl From<PubSubError> for Error {
                 StatusCode::CONFLICT,
                 "urn:freshet:too-many-topics",
                 "Too many topics",
+                detail,
+            )
+            .at("topic"),
+            PubSubError::NotRemovable { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "urn:freshet:topic-not-removable",
+                "The topic is not removed here",
                 detail,
             )
             .at("topic"),

@@ -82,6 +82,19 @@ pub trait PubSub: fmt::Debug + Send + Sync {
     /// Changes how much is kept of a topic from now on.
     fn retain(&self, topic: &str, retention: Retention);
 
+    /// Takes an open topic away, with all that is kept of it. One that is made under its name later is another log. What was published to
+    /// it and is not acknowledged yet is refused. Not for topics that others make and remove.
+    fn remove(&self, topic: &str) -> Answer<'_, Result<(), PubSubError>> {
+        let error = PubSubError::NotRemovable {
+            topic: topic.to_owned(),
+            why: format!(
+                "with the engine {:?} topics are removed by its own tools",
+                self.capabilities().name
+            ),
+        };
+        Box::pin(async { Err(error) })
+    }
+
     /// Writes out what is not on disk yet and lets go. Publishes after it are refused.
     fn close(&self) -> Answer<'_, ()>;
 }
@@ -259,6 +272,8 @@ pub enum PubSubError {
     TooLarge { bytes: usize, most: usize },
     #[error("there are {0} topics already, and no more are made")]
     TooManyTopics(usize),
+    #[error("topic {topic:?} is not removed here: {why}")]
+    NotRemovable { topic: String, why: String },
     /// Its bound of what may wait is reached.
     #[error("the engine has more waiting than it takes; try again")]
     Full,

@@ -126,6 +126,35 @@ impl Tail {
         Ok(true)
     }
 
+    /// Takes a shared topic away, with all that the engine keeps of it. Who reads it is told so; who asks for it from now on is told that
+    /// there is none. Not to be dropped half-way.
+    pub async fn remove(&self, name: &str) -> Result<(), PubSubError> {
+        let unknown = || PubSubError::UnknownTopic(name.to_owned());
+        let topic = self.topic(name).ok_or_else(unknown)?;
+        // Not while it is being opened, and not twice.
+        let _one = topic.opening.lock().await;
+        if !self.topic(name).is_some_and(|known| Arc::ptr_eq(&known, &topic)) {
+            return Err(unknown());
+        }
+        if !topic.is_open() {
+            let why = topic
+                .why_not_open()
+                .unwrap_or_else(|| "the engine has not opened it yet".to_owned());
+            return Err(PubSubError::Unavailable(format!(
+                "topic {name:?} cannot be removed now: {why}"
+            )));
+        }
+        // Who publishes meanwhile has it opened first: that waits until this one is gone, and makes another.
+        topic.set_open(false);
+        if let Err(error) = self.engine.remove(name).await {
+            topic.set_open(true);
+            return Err(error);
+        }
+        self.topics.write().remove(name);
+        topic.removed();
+        Ok(())
+    }
+
     fn max_bytes(&self, kind: TopicKind) -> usize {
         match kind {
             TopicKind::Log => self.window_bytes,

@@ -11,6 +11,7 @@ mod limits;
 mod metrics;
 mod poll;
 mod publish;
+mod remove;
 mod replay;
 mod service;
 mod settings;

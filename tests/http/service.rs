@@ -131,7 +131,7 @@ async fn head_is_get_without_the_body() {
 }
 
 /// Every route below `/api/v1`, with its methods.
-const ROUTES: [(&str, &[&str]); 15] = [
+const ROUTES: [(&str, &[&str]); 16] = [
     ("/api/v1/clock", &["get"]),
     ("/api/v1/cluster", &["get"]),
     ("/api/v1/cluster/nodes/{id}/{action}", &["post"]),
@@ -146,6 +146,7 @@ const ROUTES: [(&str, &[&str]); 15] = [
     ("/api/v1/settings", &["get", "patch"]),
     ("/api/v1/stream", &["get"]),
     ("/api/v1/topics", &["get"]),
+    ("/api/v1/topics/{topic}", &["delete"]),
     ("/api/v1/topics/{topic}/events", &["post"]),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,6 +117,11 @@ impl Server {
     pub fn start_again(&mut self) {
         let listener = TcpListener::bind(self.address).unwrap();
         self.run(listener);
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.config.data
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -45,7 +45,7 @@ pub struct Gap {
 pub enum GapReason {
     /// They were dropped from the topic before they were read: too old, or too many.
     Retention,
-    /// The log behind the topic is another one than the cursor's (its epoch changed).
+    /// The log behind the topic is another one than the cursor's (its epoch changed), or was removed with the topic.
     Epoch,
     /// State topics only: a newer value took their place. Nothing that counts was lost.
     Superseded,

@@ -47,7 +47,7 @@ fn spends(method: &Method, path: &str, text: Option<&str>) -> Spends {
             false => RouteClass::Try,
         },
         _ if is_read => RouteClass::Read,
-        _ if api.starts_with("/topics/") => RouteClass::Publish,
+        _ if api.starts_with("/topics/") && *method != Method::DELETE => RouteClass::Publish,
         _ => RouteClass::Admin,
     })
 }
@@ -167,6 +167,7 @@ mod tests {
             ("GET", "/api/v1/nothing", RouteClass::Read),
             ("POST", "/api/v1/topics/t/events", RouteClass::Publish),
             ("GET", "/api/v1/stream?reader=x", RouteClass::Connect),
+            ("DELETE", "/api/v1/topics/t", RouteClass::Admin),
             ("PATCH", "/api/v1/settings", RouteClass::Admin),
             ("POST", "/api/v1/cluster/nodes/1/stop", RouteClass::Admin),
             ("POST", "/api/v1/limits/try", RouteClass::Try),

@@ -34,6 +34,7 @@ use super::{clock, cluster, limits, poll, probe, publish, settings, stream, topi
         stream::upgrade,
         super::metrics::scrape,
         topics::list,
+        topics::remove,
     ),
     modifiers(&Limited)
 )]
@@ -53,7 +54,7 @@ struct Limited;
 impl Modify for Limited {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
-            let methods = [&mut item.get, &mut item.post, &mut item.patch];
+            let methods = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
             for operation in methods.into_iter().flatten().filter(|_| !UNLIMITED.contains(&&**path)) {
                 limit(operation);
             }

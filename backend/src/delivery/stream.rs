@@ -45,7 +45,7 @@ use crate::limit::gate::{TOO_MANY_STREAMS, Verdict};
 use crate::limit::load::Held;
 use crate::pubsub::{Chunk, PubSubError};
 use crate::readers::{Delivered, Figures};
-use crate::tail::{Batch, Budget, History, Place, Reading, Replay, Watch};
+use crate::tail::{Batch, Budget, History, Place, ReadError, Reading, Replay, Watch};
 use crate::time::now_us;
 
 /// What one message carries at most, but for a single larger event.
@@ -481,6 +481,7 @@ impl Session {
                     let settled = self.reading.is_settled();
                     let batch = self.reading.read(MESSAGE);
                     self.tell(batch, settled)?;
+                    self.end_removed()?;
                 }
             }
         } else if let Some(mut replay) = self.replay.take()
@@ -494,6 +495,21 @@ impl Session {
         }
         if self.reading.is_behind() || self.replay.is_some() {
             self.watch.wake();
+        }
+        Ok(())
+    }
+
+    /// Ends the subscriptions to topics that were removed, and says so.
+    fn end_removed(&mut self) -> Result<(), End> {
+        for topic in self.reading.take_ended() {
+            self.watch.remove(topic.name());
+            let error = Error::from(ReadError::Removed(topic.name().to_string()));
+            // No mistake of the client's.
+            self.say(&ServerMessage::Problem(StreamProblem {
+                problem: error.problem(),
+                closing: false,
+                reference: None,
+            }))?;
         }
         Ok(())
     }

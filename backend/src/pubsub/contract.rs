@@ -61,6 +61,7 @@ macro_rules! pubsub_contract {
             what_was_published_comes_back_whole
             what_nests_as_deep_as_may_be_comes_back_as_it_was
             after_the_end_publishes_are_refused
+            a_topic_is_removed_whole_or_not_at_all
         );
     };
     (@tests $harness:path; $($promise:ident)*) => {
@@ -832,5 +833,44 @@ pub async fn after_the_end_publishes_are_refused(harness: &impl Harness) {
     assert_eq!(epoch, receipts[0].epoch);
     let all = read_all(&engine, &topic, receipts[0].partition, 0, BUDGET).await;
     assert_eq!(all.len(), 100);
+    engine.close().await;
+}
+
+pub async fn a_topic_is_removed_whole_or_not_at_all(harness: &impl Harness) {
+    let engine = harness.open().await;
+    let (topic, other) = (unique("removed"), unique("stays"));
+    let unknown = Some(PubSubError::UnknownTopic(topic.clone()));
+    assert_ne!(engine.remove(&topic).await, Ok(()), "there is no such topic");
+    let (sink, beside) = (open_topic(&engine, &topic).await, open_topic(&engine, &other).await);
+    publish(&engine, &topic, keyed("key", "{\"n\":0}")).await;
+    publish(&engine, &other, numbers(0..3)).await;
+    let (events, kept) = (sink.events(1).await, beside.events(3).await);
+    let partition = events[0].partition;
+    let epoch = sink.got().log.unwrap().epoch;
+    match engine.remove(&topic).await {
+        Ok(()) => {
+            let refused = within("the refusal", engine.publish(&topic, numbers(0..1))).await;
+            assert_eq!(refused.err(), unknown);
+            assert_eq!(engine.read(&topic, 0, 0, BUDGET).await.err(), unknown);
+            assert_eq!(engine.remove(&topic).await.err(), unknown);
+            let sink = open_topic(&engine, &topic).await;
+            let log = sink.got().log.unwrap();
+            assert_ne!(log.epoch, epoch, "another log");
+            assert_eq!(log.partitions, [Extent::default()]);
+            let receipts = publish(&engine, &topic, keyed("key", "{\"n\":0}")).await;
+            assert_eq!((receipts[0].offset, receipts[0].duplicate), (0, false));
+            let again = read_all(&engine, &topic, 0, 0, BUDGET).await;
+            assert_eq!(bare(&again), bare(&sink.events(1).await));
+        }
+        Err(PubSubError::NotRemovable { .. }) => {
+            let again = read_all(&engine, &topic, partition, 0, BUDGET).await;
+            assert_eq!(bare(&again), bare(&events));
+            publish(&engine, &topic, numbers(1..2)).await;
+            sink.events(2).await;
+        }
+        Err(error) => panic!("{error}"),
+    }
+    let again = read_all(&engine, &other, kept[0].partition, kept[0].offset, BUDGET).await;
+    assert_eq!(bare(&again), bare(&kept), "other topics stay");
     engine.close().await;
 }

@@ -4,6 +4,7 @@
 //! publish ──▶ topic.rs: offsets, one write, the sink ──▶ threads.rs: the committer syncs, once for all who wait ──▶ receipts
 //! read, at ──▶ read.rs ──▶ walk.rs: whole records of a segment.rs        keeper: retention.rs, what nobody waits for
 //! open ──▶ recovery.rs: finds what is whole, cuts off what was torn, passes over what is damaged, and says it
+//! remove ──▶ removal.rs: the folder gets a name that nobody looks for, and goes
 //! ```
 //!
 //! A topic is a folder of segments, files that are only ever appended to. What the log promises:
@@ -23,6 +24,7 @@ mod medium;
 mod read;
 mod record;
 mod recovery;
+mod removal;
 mod retention;
 mod segment;
 mod sync;
@@ -205,6 +207,10 @@ fn known(common: &Common, folder: &Path) -> io::Result<Known> {
             continue;
         };
         known.newest = known.newest.max(number);
+        if removal::is_removed(&name) {
+            removal::sweep(&path);
+            continue;
+        }
         if name.contains('.') || !path.is_dir() {
             continue;
         }
@@ -344,6 +350,11 @@ impl PubSub for EmbeddedLog {
             *topic.retention.lock() = retention;
             self.shared.common.keep.add(&topic, &topic.to_keep);
         }
+    }
+
+    fn remove(&self, topic: &str) -> Answer<'_, Result<(), PubSubError>> {
+        let (shared, topic) = (Arc::clone(&self.shared), topic.to_owned());
+        Box::pin(blocking(move || shared.remove(&topic)))
     }
 
     fn close(&self) -> Answer<'_, ()> {

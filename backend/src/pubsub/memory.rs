@@ -254,6 +254,12 @@ impl PubSub for Memory {
 
     fn retain(&self, _topic: &str, _retention: Retention) {}
 
+    fn remove(&self, topic: &str) -> Answer<'_, Result<(), PubSubError>> {
+        let removed = self.topics.lock().remove(topic);
+        let removed = removed.map(drop).ok_or_else(|| unknown(topic));
+        Box::pin(async { removed })
+    }
+
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async {})
     }

@@ -76,7 +76,7 @@ impl Reading {
         match self
             .places
             .iter_mut()
-            .find(|known| Arc::ptr_eq(&known.topic, &place.topic))
+            .find(|known| known.topic.name() == place.topic.name())
         {
             Some(known) => *known = place,
             None => self.places.push(place),
@@ -87,6 +87,12 @@ impl Reading {
         let before = self.places.len();
         self.places.retain(|place| &**place.topic.name() != topic);
         self.places.len() < before
+    }
+
+    /// Takes the topics out that were removed, once the end of each has been told by a gap.
+    pub fn take_ended(&mut self) -> Vec<Arc<Topic>> {
+        let ended = self.places.extract_if(.., |place| place.is_ended());
+        ended.map(|place| place.topic).collect()
     }
 
     pub fn place(&self, topic: &str) -> Option<&Place> {

@@ -36,6 +36,8 @@ pub struct Topic {
     log_id: AtomicU32,
     /// The engine has it: it can be published to.
     is_open: AtomicBool,
+    /// It was taken away; who still reads it has nothing more to expect.
+    is_removed: AtomicBool,
     /// Why it could not be opened when that was tried last.
     not_opened: Mutex<Option<String>>,
     /// Held while it is being opened.
@@ -130,6 +132,7 @@ impl Topic {
             }),
             log_id: AtomicU32::new(0),
             is_open: AtomicBool::new(false),
+            is_removed: AtomicBool::new(false),
             not_opened: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
             end: AtomicU64::new(0),
@@ -168,6 +171,26 @@ impl Topic {
     pub(super) fn opened(&self) {
         *self.not_opened.lock() = None;
         self.is_open.store(true, Release);
+    }
+
+    pub(super) fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Release);
+    }
+
+    pub fn is_removed(&self) -> bool {
+        self.is_removed.load(Acquire)
+    }
+
+    /// There is no log behind it any more. For readers it is as if another one had begun, of which nothing will come.
+    pub(super) fn removed(&self) {
+        let mut log = self.log.write();
+        self.is_removed.store(true, Release);
+        log.id = LOGS.fetch_add(1, Relaxed);
+        log.partitions.clear();
+        self.end.store(0, Release);
+        self.log_id.store(log.id, Release);
+        drop(log);
+        self.waiting.wake();
     }
 
     pub(super) fn not_opened(&self, why: &PubSubError) {
@@ -425,6 +448,8 @@ impl Watch {
 
     pub fn add(&mut self, topic: &Arc<Topic>) {
         if !self.topics.iter().any(|known| Arc::ptr_eq(known, topic)) {
+            // One of this name that was taken away has no more to say.
+            self.remove(topic.name());
             topic.waiting.join(&self.wake);
             self.topics.push(Arc::clone(topic));
             // What came before the watch began counts too.

@@ -40,6 +40,7 @@ pub(super) enum Trouble {
 struct Finding {
     at_us: i64,
     is_loss: bool,
+    topic: Box<str>,
     text: String,
 }
 
@@ -77,6 +78,15 @@ impl Health {
         self.tell(&mut known, now_us);
     }
 
+    /// There is no such topic any more: nothing is wrong with it.
+    pub(super) fn forget(&self, topic: &str, now_us: i64) {
+        let mut known = self.known.lock();
+        known.troubles.remove(topic);
+        known.stuck.remove(topic);
+        known.findings.retain(|finding| *finding.topic != *topic);
+        self.tell(&mut known, now_us);
+    }
+
     /// What is too old or too much of the topic cannot be dropped, or with `None` can be again.
     pub(super) fn set_stuck(&self, topic: &Arc<str>, why: Option<String>, now_us: i64) {
         let mut known = self.known.lock();
@@ -104,6 +114,7 @@ impl Health {
         known.findings.push_back(Finding {
             at_us: now_us,
             is_loss,
+            topic: Box::from(topic),
             text: format!("{topic:?}: {text}"),
         });
         self.tell(&mut known, now_us);

@@ -217,6 +217,7 @@ impl Finder<'_> {
             refused: None,
             doubt: None,
             is_closed: false,
+            is_removed: false,
             appended: Instant::now(),
         };
         if append.is_keyed {

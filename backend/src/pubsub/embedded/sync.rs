@@ -91,6 +91,11 @@ impl TopicLog {
 
     /// Nothing that is not on disk is trusted any more.
     fn doubt(&self, mut append: parking_lot::MutexGuard<'_, Appender>, error: &io::Error) {
+        if append.is_removed {
+            // It was taken away under the disk's work; nobody waits any more.
+            self.give_up(&mut append);
+            return;
+        }
         let why = format!(
             "what was published last cannot be put on disk ({error}); publishing is refused, and it is tried again"
         );
@@ -254,7 +259,7 @@ impl TopicLog {
 
 impl Appender {
     /// Those who wait for offsets up to this one.
-    fn told(&mut self, end: u64) -> Vec<Waiter> {
+    pub(super) fn told(&mut self, end: u64) -> Vec<Waiter> {
         // A second publish with the same key waits for an end before those of others.
         let (told, waiting) = self.waiters.drain(..).partition(|waiter| waiter.end <= end);
         self.waiters = waiting;

@@ -1,8 +1,10 @@
 //! What the log promises, held against a disk that fails, files that are damaged and processes that end.
 
+mod contract;
 mod model;
 mod reading;
 mod recovery;
+mod removal;
 mod sync;
 
 use std::fs::{self, File};

@@ -103,6 +103,8 @@ pub(super) struct Appender {
     /// Why the file's unsynced part is not trusted; nothing is appended until it was written again.
     pub(super) doubt: Option<String>,
     pub(super) is_closed: bool,
+    /// There is no such topic any more.
+    pub(super) is_removed: bool,
     pub(super) appended: Instant,
 }
 
@@ -153,6 +155,9 @@ impl TopicLog {
     pub(super) fn publish(self: &Arc<Self>, publication: &Publication) -> Result<Appended, PubSubError> {
         let now_us = self.common.now_us();
         let mut append = self.append.lock();
+        if append.is_removed {
+            return Err(PubSubError::UnknownTopic(self.name.to_string()));
+        }
         append.check(&self.common)?;
         if let Some(first) = self.used_before(&append, publication, now_us)? {
             return Ok(self.answer(&mut append, publication, first.offset..first.end(), true));

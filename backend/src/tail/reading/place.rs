@@ -19,6 +19,8 @@ const MOST_SEARCH: Duration = Duration::from_secs(10);
 pub enum ReadError {
     #[error("there is no topic {0:?}")]
     UnknownTopic(String),
+    #[error("topic {0:?} was removed")]
+    Removed(String),
     #[error("topic {topic:?} has no partition {partition}; it has {has}")]
     UnknownPartition { topic: String, partition: u32, has: usize },
     #[error("offset {offset} of topic {topic:?} lies beyond its end: the next event will have offset {next}")]
@@ -89,6 +91,9 @@ impl Place {
             topic: Arc::clone(&topic),
         };
         let log = topic.log.read();
+        if topic.is_removed() {
+            return Err(ReadError::UnknownTopic(from.topic.clone()));
+        }
         if log.id == 0 {
             place.wanted = Some(from.position.clone());
         } else {
@@ -233,7 +238,12 @@ impl Place {
         news || !self.historic && self.topic.end() > self.next.iter().sum()
     }
 
-    /// `None` as long as the engine has not told of its log.
+    /// The topic was removed, and the reader was told.
+    pub(super) fn is_ended(&self) -> bool {
+        self.topic.is_removed() && self.log_id == self.topic.log_id() && self.gaps.is_empty()
+    }
+
+    /// `None` as long as the engine has not told of its log, and where there is none any more.
     pub(super) fn cursor(&self) -> Option<Cursor> {
         (!self.next.is_empty()).then(|| Cursor {
             epoch: self.epoch,

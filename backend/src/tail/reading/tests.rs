@@ -126,6 +126,45 @@ fn offsets(batch: &Batch) -> Vec<u64> {
     batch.events.iter().map(offset).collect()
 }
 
+#[test]
+fn the_end_of_a_removed_topic_is_told_once_and_the_next_one_of_its_name_is_another() {
+    let bench = bench(1 << 20);
+    bench.append("log", 1);
+    let from = |text: &str| text.parse::<From>().unwrap();
+    let find = |text: &str| now(Reading::find(&bench.tail, &[from(text)]));
+    let mut reading = find("log@earliest").unwrap();
+    let mut late = find("log@latest").unwrap();
+    let (cursor, epoch) = (reading.next()["log"].clone(), bench.tail.topic("log").unwrap().epoch());
+    assert_eq!(reading.read(ALL).events.len(), 1);
+    now(bench.tail.remove("log")).unwrap();
+    let unknown = Err(PubSubError::UnknownTopic("log".to_owned()));
+    assert_eq!(now(bench.tail.remove("log")), unknown);
+    assert_eq!(find("log").err(), Some(ReadError::UnknownTopic("log".to_owned())));
+    for reading in [&mut reading, &mut late] {
+        assert!(
+            reading.is_behind() && reading.take_ended().is_empty(),
+            "it is to be told first"
+        );
+        let batch = reading.read(ALL);
+        assert!(batch.events.is_empty() && !batch.more);
+        let gap = &batch.gaps[0];
+        assert_eq!((gap.from_offset, gap.count, gap.reason), (1, None, GapReason::Epoch));
+        assert!(!reading.is_behind());
+    }
+    assert_eq!(reading.take_ended().len(), 1);
+    assert!(reading.places().is_empty());
+
+    // A reader that comes again reads the new one, also one that was not told yet.
+    let topic = now(bench.tail.open(spec("log"))).unwrap();
+    assert_ne!(topic.epoch(), epoch);
+    bench.append("log", 2);
+    late.set(now(Place::find(&bench.tail, &from(&format!("log@{cursor}")))).unwrap());
+    assert!(late.take_ended().is_empty() && late.places().len() == 1);
+    let batch = late.read(ALL);
+    assert_eq!((batch.events.len(), batch.gaps[0].reason), (1, GapReason::Epoch));
+}
+
+
 proptest! {
     /// Invariants 1 and 3: delivered and reported as gap together cover the range exactly once, in order; what the engine still
     /// has is delivered, however small the window.
