@@ -1,5 +1,6 @@
 //! Static configuration: what is fixed when the process starts. Imports no capability.
 
+mod settings;
 mod zookeeper;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use freshet_wire::{OnFailure, Retention};
 use serde::de::{DeserializeOwned, Error as DeserializeError};
 use serde::{Deserialize, Deserializer};
 
+pub use self::settings::SettingsEngine;
 pub use self::zookeeper::ZooKeeperConfig;
 use crate::network::Network;
 
@@ -34,6 +36,7 @@ pub struct Config {
     pub pubsub: PubSub,
     pub limit: LimitConfig,
     pub election: Election,
+    pub settings: SettingsEngine,
     pub limits: Limits,
 }
 
@@ -428,6 +431,7 @@ pub struct ConfigFile {
     pub pubsub: PubSub,
     pub limit: LimitConfig,
     pub election: Election,
+    pub settings: SettingsEngine,
 }
 
 impl ConfigFile {
@@ -589,6 +593,7 @@ mod tests {
             pubsub: PubSub::default(),
             limit: LimitConfig::default(),
             election: Election::default(),
+            settings: SettingsEngine::default(),
             limits: Limits::default(),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshet_wire::{Deliveries, SettingsVersion, TopicKind};
+use freshet_wire::{Deliveries, TopicKind};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
@@ -30,11 +30,20 @@ const TOPICS: Room = Room {
 /// Keeps the topic `settings` at the settings in force.
 pub(crate) async fn settings(service: Arc<Service>) {
     let topic = service.tail.local("settings", TopicKind::State);
-    let mut settings = service.settings.watch();
+    let mut settings = service.settings.watch_status();
     let mut stopping = service.stopping.clone();
+    let mut last = 0;
     loop {
-        let current: Arc<SettingsVersion> = Arc::clone(&settings.borrow_and_update());
-        append(&topic, "settings", current.changed_us, &*current);
+        let current = Arc::clone(&settings.borrow_and_update());
+        // A new version begins when it was written; whatever else is told of it begins now.
+        let is_version = current.in_force.version != last;
+        last = current.in_force.version;
+        let produced_us = if is_version {
+            current.in_force.changed_us
+        } else {
+            now_us()
+        };
+        append(&topic, "settings", produced_us, &*current);
         tokio::select! {
             changed = settings.changed() => if changed.is_err() { return },
             _ = stopping.wait_for(|&stopping| stopping) => return,

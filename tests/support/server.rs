@@ -63,6 +63,7 @@ impl Server {
                 ..LimitConfig::default()
             },
             election: Default::default(),
+            settings: Default::default(),
             limits: Limits::default(),
         };
         change(&mut config);

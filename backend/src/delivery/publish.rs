@@ -25,6 +25,7 @@ use crate::encode;
 use crate::error::Error;
 use crate::limit::pass::{Pass, Refused};
 use crate::pubsub::{Ack, Idempotency, Publication, Record, TopicSpec};
+use crate::settings::retention_of;
 use crate::time::now_us;
 
 /// How long an engine may take to acknowledge; whether the events are in the log is not known then.
@@ -176,7 +177,7 @@ pub(super) fn to_open(service: &Service, topic: &str) -> Result<Option<TopicSpec
         kind: TopicKind::Log,
         synthetic: false,
         writable: true,
-        retention: service.config.pubsub.retention(),
+        retention: retention_of(service.settings.current().settings.retention),
     }))
 }
 
