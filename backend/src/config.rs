@@ -16,7 +16,7 @@ use freshet_wire::{OnFailure, Retention};
 use serde::de::{DeserializeOwned, Error as DeserializeError};
 use serde::{Deserialize, Deserializer};
 
-pub use self::settings::SettingsEngine;
+pub use self::settings::{SettingsEngine, SettingsEtcd, SettingsZooKeeper};
 pub use self::zookeeper::ZooKeeperConfig;
 use crate::network::Network;
 

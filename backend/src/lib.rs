@@ -18,6 +18,7 @@
 //! - [`readers`] counts, by reader, what was delivered, at the socket and in CPU time.
 
 pub mod cli;
+mod client;
 pub mod config;
 mod connection;
 pub mod delivery;

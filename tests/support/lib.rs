@@ -8,6 +8,7 @@ pub mod browser;
 pub mod cloud_pubsub;
 pub mod etcd;
 pub mod follower;
+pub mod gate;
 pub mod http;
 pub mod kafka;
 pub mod ledger;

@@ -12,6 +12,7 @@ use freshet_wire::{EngineState, NodeAction, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 
+use crate::client::etcd::{failed, unsigned};
 use crate::config::EtcdConfig;
 use crate::election::candidate::{CLOSING, Command, End, Leader, Resigning, Shared, pause};
 use crate::election::timeline::Seen;
@@ -50,13 +51,6 @@ struct Streams {
 }
 
 type Failed = String;
-
-fn failed(error: etcd_client::Error) -> Failed {
-    match error {
-        etcd_client::Error::GRpcStatus(status) => status.message().to_owned(),
-        error => error.to_string(),
-    }
-}
 
 impl<'a> Session<'a> {
     /// Is granted a lease, and puts this node among the others.
@@ -383,9 +377,4 @@ impl<'a> Session<'a> {
 
 fn slow(what: &str) -> Failed {
     format!("etcd does not answer in time: {what}")
-}
-
-/// Revisions are never negative.
-fn unsigned(revision: i64) -> u64 {
-    u64::try_from(revision).unwrap_or(0)
 }

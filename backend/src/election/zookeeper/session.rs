@@ -13,6 +13,7 @@ use zookeeper_client::{Acls, Client, CreateMode, Error, OneshotWatcher, SessionS
 use super::heart::Heart;
 use super::place::{Place, tag};
 use super::pulse::Pulse;
+use crate::client::zookeeper::acls;
 use crate::config::ZooKeeperConfig;
 use crate::election::candidate::{CLOSING, Command, End, Leader, Resigning, Shared, pause};
 use crate::election::timeline::Seen;
@@ -68,10 +69,7 @@ impl<'a> Session<'a> {
         client: Client,
         asked: Instant,
     ) -> Result<Self, String> {
-        let acls = match config.user {
-            Some(_) => Acls::creator_all(),
-            None => Acls::anyone_all(),
-        };
+        let acls = acls(config.user.as_deref());
         let folders = Folders {
             queue: format!("{}/election/candidates", config.path),
             nodes: format!("{}/election/nodes", config.path),
