@@ -305,6 +305,17 @@ impl<'de> Deserialize<'de> for Election {
     }
 }
 
+impl Election {
+    /// How long a lease is to be, where the engine has one, as long as the live settings do not say otherwise.
+    pub fn ttl(&self) -> Option<Duration> {
+        match self {
+            Self::Raft(_) => None,
+            Self::Etcd(etcd) => Some(Duration::from_secs(etcd.ttl_s)),
+            Self::ZooKeeper(zookeeper) => Some(Duration::from_secs(zookeeper.session_timeout_s)),
+        }
+    }
+}
+
 impl Default for Election {
     fn default() -> Self {
         Self::Raft(RaftConfig::default())
@@ -335,7 +346,8 @@ pub struct EtcdConfig {
     /// What the keys begin with: one service, one prefix.
     #[serde(default = "etcd_prefix")]
     pub prefix: String,
-    /// How long a leader that falls silent keeps the lead, in seconds. etcd itself grants no less than two or so.
+    /// How long a leader that falls silent keeps the lead, in seconds, as long as the live setting `election.lease_ttl_s` does not say otherwise.
+    /// etcd itself grants no less than two or so.
     #[serde(default = "etcd_ttl_s", deserialize_with = "positive")]
     pub ttl_s: u64,
     #[serde(default)]

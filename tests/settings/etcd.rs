@@ -9,6 +9,7 @@ use freshet::settings::contract::{Harness, Process};
 use freshet::settings::{SettingsError, SettingsStore};
 use freshet_tests::etcd::Etcd;
 use freshet_tests::gate::Gate;
+use freshet_tests::secured::{self, Authority, PASSWORD};
 use freshet_tests::{SOON, until, within};
 use freshet_wire::{EngineState, SettingsDocument};
 use serde_json::{Value, json};
@@ -233,5 +234,49 @@ async fn what_was_deleted_is_put_back_and_a_cluster_that_is_another_is_believed(
     let changed = process.live.patch(&payload(110), None, "test").await.unwrap();
     assert_eq!(changed.in_force.settings.workload.payload_bytes, 110);
     assert_eq!(document(&store).await.newest, changed.in_force);
+    process.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_asks_for_certificates_and_users_is_used_by_whoever_has_them() {
+    let authority = Authority::make();
+    let (etcd, tls) = secured::start(&authority, "tests").await;
+    let right = SettingsEtcd {
+        endpoints: etcd.endpoints(),
+        prefix: "tests".to_owned(),
+        user: Some("freshet".to_owned()),
+        password: Some(PASSWORD.to_owned()),
+        tls: Some(tls),
+    };
+    let open = async |config: &SettingsEtcd, node: &str| {
+        let config = SettingsEngine::Etcd(config.clone());
+        Process::start(crate::open(&config, Path::new(""), node), node).await
+    };
+    let process = open(&right, "a").await;
+    process.live.patch(&payload(64), None, "test").await.unwrap();
+    let guessed = SettingsEtcd {
+        password: Some("guessed".to_owned()),
+        ..right.clone()
+    };
+    let unsure = SettingsEtcd {
+        tls: None,
+        ..right.clone()
+    };
+    let elsewhere = SettingsEtcd {
+        prefix: "others".to_owned(),
+        ..right.clone()
+    };
+    for config in [guessed, unsure, elsewhere] {
+        let other = open(&config, "b").await;
+        other
+            .until("it to be refused", |told| told.engine.state == EngineState::Down)
+            .await;
+        let told = other.live.status();
+        println!("{}", told.engine.detail);
+        assert!(!told.engine.detail.contains("guessed"), "{told:?}");
+        assert_eq!(told.in_force.version, 0);
+        other.stop().await;
+    }
+    assert_eq!(process.live.status().engine.state, EngineState::Up);
     process.stop().await;
 }

@@ -18,6 +18,8 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod roam;
+#[cfg(feature = "etcd")]
+pub mod secured;
 pub mod server;
 pub mod slow;
 pub mod stream;

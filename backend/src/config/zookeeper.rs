@@ -18,7 +18,8 @@ pub struct ZooKeeperConfig {
     /// What the paths begin with: one service, one path. It may be deep; what is not there is made.
     #[serde(default = "default_path", deserialize_with = "path")]
     pub path: String,
-    /// How long a leader that falls silent keeps the lead, in seconds. The ensemble may grant more or less, and then that counts. It must be
+    /// How long a leader that falls silent keeps the lead, in seconds, as long as the live setting `election.lease_ttl_s` does not say otherwise.
+    /// The ensemble may grant more or less, and then that counts. It must be
     /// two ticks of the ensemble's clock or more, which is the least that is granted unless its `minSessionTimeout` was set lower.
     #[serde(default = "default_session_timeout_s", deserialize_with = "session_timeout_s")]
     pub session_timeout_s: u64,

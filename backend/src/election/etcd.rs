@@ -13,6 +13,8 @@
 
 mod session;
 
+use std::io;
+
 use etcd_client::{Client, ConnectOptions};
 use tokio::sync::mpsc;
 
@@ -23,10 +25,7 @@ use crate::client;
 use crate::config::EtcdConfig;
 
 #[derive(Debug)]
-struct Etcd {
-    config: EtcdConfig,
-    options: ConnectOptions,
-}
+struct Etcd(EtcdConfig);
 
 impl Engine for Etcd {
     type Session<'a> = Session<'a>;
@@ -35,9 +34,12 @@ impl Engine for Etcd {
     const TITLE: &'static str = "etcd";
 
     async fn begin<'a>(&'a self, shared: &'a Shared) -> Result<Session<'a>, String> {
-        let client = Client::connect(&self.config.endpoints, Some(self.options.clone())).await;
+        let mut config = self.0.clone();
+        config.ttl_s = shared.ttl().as_secs();
+        let options = options(&config).map_err(|error| error.to_string())?;
+        let client = Client::connect(&config.endpoints, Some(options)).await;
         let client = client.map_err(|error| error.to_string())?;
-        Session::begin(&self.config, shared, client).await
+        Session::begin(config, shared, client).await
     }
 
     async fn run(session: Self::Session<'_>, queue: &mut mpsc::UnboundedReceiver<Command>) -> End {
@@ -47,9 +49,11 @@ impl Engine for Etcd {
 
 /// Campaigns as `node`. etcd may be away: the board says so, and it is tried again.
 pub fn open(config: &EtcdConfig, node: &str) -> Result<Candidate, ElectionError> {
+    options(config).map_err(|error| ElectionError::Unavailable(error.to_string()))?;
+    Candidate::start(Etcd(config.clone()), node, config.ttl())
+}
+
+fn options(config: &EtcdConfig) -> io::Result<ConnectOptions> {
     let (user, password) = (config.user.as_deref(), config.password.as_deref());
-    let options = client::etcd::options(user, password, config.tls.as_ref(), config.patience());
-    let options = options.map_err(|error| ElectionError::Unavailable(error.to_string()))?;
-    let config = config.clone();
-    Candidate::start(Etcd { config, options }, node)
+    client::etcd::options(user, password, config.tls.as_ref(), config.patience())
 }

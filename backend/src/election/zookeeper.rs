@@ -44,7 +44,7 @@ impl Engine for ZooKeeper {
     const TITLE: &'static str = "ZooKeeper";
 
     async fn begin<'a>(&'a self, shared: &'a Shared) -> Result<Session<'a>, String> {
-        let ttl = Duration::from_secs(self.0.session_timeout_s);
+        let ttl = shared.ttl();
         // A session is not closed when a candidate is stopped, which is to look like a death.
         let connector =
             client::zookeeper::connector(self.0.user.as_deref(), self.0.password.as_deref(), ttl).with_detached();
@@ -60,5 +60,6 @@ impl Engine for ZooKeeper {
 
 /// Campaigns as `node`. ZooKeeper may be away: the board says so, and it is tried again.
 pub fn open(config: &ZooKeeperConfig, node: &str) -> Result<Candidate, ElectionError> {
-    Candidate::start(ZooKeeper(config.clone()), node)
+    let ttl = Duration::from_secs(config.session_timeout_s);
+    Candidate::start(ZooKeeper(config.clone()), node, ttl)
 }

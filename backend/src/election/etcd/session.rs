@@ -26,7 +26,7 @@ const HOLD_OFF: Duration = Duration::from_secs(1);
 const REOPEN: Duration = Duration::from_millis(100);
 
 pub(super) struct Session<'a> {
-    config: &'a EtcdConfig,
+    config: EtcdConfig,
     shared: &'a Shared,
     client: Client,
     lease: i64,
@@ -54,7 +54,7 @@ type Failed = String;
 
 impl<'a> Session<'a> {
     /// Is granted a lease, and puts this node among the others.
-    pub(super) async fn begin(config: &'a EtcdConfig, shared: &'a Shared, mut client: Client) -> Result<Self, Failed> {
+    pub(super) async fn begin(config: EtcdConfig, shared: &'a Shared, mut client: Client) -> Result<Self, Failed> {
         let patience = config.patience();
         let asked = steady();
         let ttl_s = i64::try_from(config.ttl_s).unwrap_or(i64::MAX);
@@ -86,7 +86,7 @@ impl<'a> Session<'a> {
                     self.shared.board.set_engine(EngineState::Up, "");
                     match self.follow(streams, queue).await {
                         Ok(end) => {
-                            if let End::Closed(_) = end {
+                            if let End::Closed(_) | End::Retimed = end {
                                 self.revoke().await;
                             }
                             return end;
@@ -222,6 +222,7 @@ impl<'a> Session<'a> {
                 command = queue.recv() => match command {
                     None => return Ok(End::Closed(None)),
                     Some(Command::Close(answer)) => return Ok(End::Closed(Some(answer))),
+                    Some(Command::Retime) => return Ok(End::Retimed),
                     Some(Command::Act(NodeAction::Stop, answer)) => {
                         // As if the process had been killed: the lease is left to run out.
                         let _ = answer.send(Ok(()));

@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
         // Who fails for another reason than that ZooKeeper is away does not leave others waiting either.
         let is_there = self.client.state() == SessionState::SyncConnected;
         match end {
-            End::Closed(_) => self.leave().await,
+            End::Closed(_) | End::Retimed => self.leave().await,
             End::Failed(_) if is_there => self.leave().await,
             _ => {}
         }
@@ -153,6 +153,7 @@ impl<'a> Session<'a> {
                 command = queue.recv() => match command {
                     None => return Ok(End::Closed(None)),
                     Some(Command::Close(answer)) => return Ok(End::Closed(Some(answer))),
+                    Some(Command::Retime) => return Ok(End::Retimed),
                     Some(Command::Act(NodeAction::Stop, answer)) => {
                         let _ = answer.send(Ok(()));
                         return Ok(End::Stopped);
