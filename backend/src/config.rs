@@ -1,5 +1,6 @@
 //! Static configuration: what is fixed when the process starts. Imports no capability.
 
+mod settings;
 mod zookeeper;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use freshet_wire::{OnFailure, Retention};
 use serde::de::{DeserializeOwned, Error as DeserializeError};
 use serde::{Deserialize, Deserializer};
 
+pub use self::settings::{SettingsEngine, SettingsEtcd, SettingsZooKeeper};
 pub use self::zookeeper::ZooKeeperConfig;
 use crate::network::Network;
 
@@ -34,6 +36,7 @@ pub struct Config {
     pub pubsub: PubSub,
     pub limit: LimitConfig,
     pub election: Election,
+    pub settings: SettingsEngine,
     pub limits: Limits,
 }
 
@@ -302,6 +305,17 @@ impl<'de> Deserialize<'de> for Election {
     }
 }
 
+impl Election {
+    /// How long a lease is to be, where the engine has one, as long as the live settings do not say otherwise.
+    pub fn ttl(&self) -> Option<Duration> {
+        match self {
+            Self::Raft(_) => None,
+            Self::Etcd(etcd) => Some(Duration::from_secs(etcd.ttl_s)),
+            Self::ZooKeeper(zookeeper) => Some(Duration::from_secs(zookeeper.session_timeout_s)),
+        }
+    }
+}
+
 impl Default for Election {
     fn default() -> Self {
         Self::Raft(RaftConfig::default())
@@ -332,7 +346,8 @@ pub struct EtcdConfig {
     /// What the keys begin with: one service, one prefix.
     #[serde(default = "etcd_prefix")]
     pub prefix: String,
-    /// How long a leader that falls silent keeps the lead, in seconds. etcd itself grants no less than two or so.
+    /// How long a leader that falls silent keeps the lead, in seconds, as long as the live setting `election.lease_ttl_s` does not say otherwise.
+    /// etcd itself grants no less than two or so.
     #[serde(default = "etcd_ttl_s", deserialize_with = "positive")]
     pub ttl_s: u64,
     #[serde(default)]
@@ -428,6 +443,7 @@ pub struct ConfigFile {
     pub pubsub: PubSub,
     pub limit: LimitConfig,
     pub election: Election,
+    pub settings: SettingsEngine,
 }
 
 impl ConfigFile {
@@ -589,6 +605,7 @@ mod tests {
             pubsub: PubSub::default(),
             limit: LimitConfig::default(),
             election: Election::default(),
+            settings: SettingsEngine::default(),
             limits: Limits::default(),
         }
     }

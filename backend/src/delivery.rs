@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::election::Election;
 use crate::limit::gate::Gate;
 use crate::readers::Readers;
-use crate::settings::Store;
+use crate::settings::Live;
 use crate::tail::Tail;
 
 /// What the deliveries read.
@@ -46,7 +46,7 @@ pub struct Service {
     pub host: String,
     pub tail: Tail,
     pub election: Arc<dyn Election>,
-    pub settings: Store,
+    pub settings: Live,
     pub gate: Arc<Gate>,
     pub readers: Readers,
     pub frames: Frames,
@@ -66,6 +66,7 @@ impl Service {
 pub fn router(service: Arc<Service>) -> Router {
     let changes = Router::new()
         .route("/settings", get(settings::read).patch(settings::patch))
+        .route("/settings/rollback", post(settings::roll_back))
         .route("/topics/{topic}", delete(topics::remove))
         .route("/topics/{topic}/events", post(publish::events))
         .route("/cluster/nodes/{id}/{action}", post(cluster::act))
@@ -77,6 +78,8 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/limits", get(limits::read))
         .route("/limits/{*client}", get(limits::stand))
         .route("/limits/try", post(limits::attempt))
+        .route("/settings/history", get(settings::history))
+        .route("/settings/schema", get(settings::schema))
         .route("/clock", get(clock::probe))
         .route("/cluster", get(cluster::read))
         .route("/openapi.json", get(openapi::document))

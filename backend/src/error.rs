@@ -29,6 +29,8 @@ pub struct Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Extra {
     Header(&'static str, &'static str),
+    /// Of 412: the version that is there.
+    Version(u64),
     /// Of 429.
     NoRoom(NoRoom),
 }
@@ -308,6 +310,10 @@ impl Error {
             field: self.field.as_deref().map(str::to_owned),
             violated_policies: self.no_room().map_or_else(Vec::new, |no_room| no_room.violated.clone()),
             retry_after_s: self.no_room().and_then(|no_room| no_room.retry_after_s),
+            current_version: match self.extra.as_deref() {
+                Some(Extra::Version(version)) => Some(*version),
+                _ => None,
+            },
         }
     }
 }
@@ -428,13 +434,24 @@ impl From<SettingsError> for Error {
                 detail,
             )
             .at(field),
-            SettingsError::Conflict { .. } => Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "urn:freshet:settings-conflict",
-                "The settings changed meanwhile",
+            SettingsError::Conflict { current, .. } => Self {
+                extra: Some(Box::new(Extra::Version(current))),
+                ..Self::new(
+                    StatusCode::PRECONDITION_FAILED,
+                    "urn:freshet:settings-conflict",
+                    "The settings changed meanwhile",
+                    detail,
+                )
+                .at("If-Match")
+            },
+            SettingsError::NotKept { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "urn:freshet:version-not-kept",
+                "The version is not kept",
                 detail,
             )
-            .at("If-Match"),
+            .at("version"),
+            SettingsError::Unavailable(_) => Self::unavailable(detail),
         }
     }
 }
@@ -449,6 +466,12 @@ impl IntoResponse for Error {
             None => {}
             Some(&Extra::Header(name, value)) => {
                 headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+            Some(Extra::Version(version)) => {
+                // Digits in quotes are a header's value.
+                if let Ok(etag) = HeaderValue::from_str(&format!("\"{version}\"")) {
+                    headers.insert(header::ETAG, etag);
+                }
             }
             Some(Extra::NoRoom(no_room)) => {
                 if let Some(retry_after_s) = no_room.retry_after_s {

@@ -18,6 +18,7 @@
 //! - [`readers`] counts, by reader, what was delivered, at the socket and in CPU time.
 
 pub mod cli;
+mod client;
 pub mod config;
 mod connection;
 pub mod delivery;
@@ -25,6 +26,7 @@ pub mod election;
 mod encode;
 pub mod error;
 pub mod limit;
+pub mod logging;
 pub mod network;
 pub mod node;
 mod observe;
@@ -42,7 +44,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshet_wire::Settings;
+use freshet_wire::{RetentionSettings, Settings};
 use sysinfo::System;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -55,9 +57,8 @@ use crate::limit::gate::Gate;
 use crate::node::{Node, NodeError};
 use crate::pubsub::{PubSub, PubSubError};
 use crate::readers::Readers;
-use crate::settings::Store;
+use crate::settings::{Live, StoreError};
 use crate::tail::Tail;
-use crate::time::now_us;
 
 /// How long the start waits for the engine's topics.
 const OPENING: Duration = Duration::from_secs(2);
@@ -75,6 +76,8 @@ pub enum RunError {
     Limit(#[from] limit::OpenError),
     #[error("the election's engine cannot start: {0}")]
     Election(#[from] ElectionError),
+    #[error("the live settings cannot be opened: {0}")]
+    Settings(#[from] StoreError),
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
 }
@@ -98,11 +101,15 @@ pub async fn run_on(
     let host: Arc<str> = Arc::from(System::host_name().unwrap_or_else(|_| "localhost".to_owned()));
     let (stop, stopping) = watch::channel(false);
 
+    let seed = first_settings(&config);
+    let store = settings::open(&config.settings, &config.data, &node.id, &seed)?;
+    let settings = Live::open(store, &node.id, seed).await;
+    logging::set(&settings.current().settings.log);
     // It elects in the background, while the rest starts.
-    let election = election::open(&config.election, &config.data, &node.id)?;
+    let election = settings.current().settings.election;
+    let election = election::open(&config.election, &config.data, &node.id, election)?;
     let engine = open(&config.pubsub, &config.data, &node.id)?;
     let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
-    let settings = Store::new(first_settings(&config), now_us());
     let limiter = limit::open(&config.limit)?;
     let gate = Arc::new(Gate::new(limiter, &config.limit, &config.limits, settings.watch()));
     let service = Arc::new(Service {
@@ -126,6 +133,11 @@ pub async fn run_on(
         tokio::spawn(lead(Arc::clone(&service), host)),
         tokio::spawn(observe::cluster(Arc::clone(&service))),
         tokio::spawn(observe::settings(Arc::clone(&service))),
+        tokio::spawn({
+            let (service, stopping) = (Arc::clone(&service), stopping.clone());
+            async move { service.settings.run(stopping).await }
+        }),
+        tokio::spawn(follow_settings(Arc::clone(&service))),
         tokio::spawn(observe::deliveries(Arc::clone(&service))),
         tokio::spawn(observe::limits(Arc::clone(&service))),
         tokio::spawn({
@@ -151,14 +163,45 @@ pub async fn run_on(
     // The sources have stopped and nobody publishes any more: another may lead.
     service.election.close().await;
     service.tail.engine().close().await;
+    service.settings.close().await;
     Ok(())
 }
 
-/// The live settings with which the process starts.
+/// What an empty store of live settings is filled with: the static configuration seeds it, and has no say afterwards.
 fn first_settings(config: &Config) -> Settings {
     let mut settings = Settings::default();
     settings.limit.exempt = config.limit.exempt.iter().map(ToString::to_string).collect();
+    let (retention, default) = (config.pubsub.retention(), settings.retention);
+    settings.retention = RetentionSettings {
+        max_age_s: retention.max_age_s.unwrap_or(default.max_age_s),
+        max_bytes: retention.max_bytes.unwrap_or(default.max_bytes),
+    };
+    if let Some(ttl) = config.election.ttl() {
+        settings.election.lease_ttl_s = ttl.as_secs();
+    }
+    settings.log.filter = logging::first();
     settings
+}
+
+/// Hands the settings on to what has no watch of its own: the log on standard error, what is kept of each topic, and how long a lease is.
+async fn follow_settings(service: Arc<Service>) {
+    let (mut settings, mut stopping) = (service.settings.watch(), service.stopping.clone());
+    loop {
+        {
+            let current = settings.borrow_and_update();
+            logging::set(&current.settings.log);
+            settings::retain(&service.tail, current.settings.retention);
+            // Until the store was read, each process has the lease that its own configuration says.
+            if current.version > 0 {
+                let ttl = Duration::from_secs(current.settings.election.lease_ttl_s);
+                service.election.retime(ttl);
+            }
+        }
+        tokio::select! {
+            changed = settings.changed() => if changed.is_err() { return },
+            _ = stopping.wait_for(|&stopping| stopping) => return,
+        }
+    }
 }
 
 /// Runs the sources whenever this process leads.
@@ -171,7 +214,7 @@ async fn lead(service: Arc<Service>, host: Arc<str>) {
 /// state says so meanwhile.
 async fn open_topics(service: Arc<Service>, opened: oneshot::Sender<()>) {
     let tail = &service.tail;
-    let mut specs = source::topics(service.config.pubsub.retention());
+    let mut specs = source::topics(settings::retention_of(service.settings.current().settings.retention));
     for spec in &specs {
         tail.declare(spec);
     }
@@ -199,6 +242,7 @@ async fn open_topics(service: Arc<Service>, opened: oneshot::Sender<()>) {
                 Err(error) => tracing::warn!(%error, "the engine does not tell of its topics yet"),
             }
         }
+        settings::retain(tail, service.settings.current().settings.retention);
         if let Some(opened) = opened.take() {
             let _ = opened.send(());
         }

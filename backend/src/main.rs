@@ -1,17 +1,16 @@
 //! The program: arguments, logging, configuration, bind, run.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use freshet::cli;
 use freshet::config::{Config, ConfigFile, Limits};
+use freshet::{cli, logging};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Measures on your own machine what polling costs and what streaming buys.
 #[derive(Debug, Parser)]
@@ -62,12 +61,7 @@ struct Serve {
 type Done = Result<(), Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("FRESHET_LOG").unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    logging::start();
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => runtime().and_then(|runtime| runtime.block_on(serve(arguments))),
         Command::Publish(publish) => publish.run().map_err(Into::into),
@@ -108,6 +102,7 @@ async fn serve(arguments: Serve) -> Done {
         pubsub: file.pubsub,
         limit: file.limit,
         election: file.election,
+        settings: file.settings,
         limits: Limits::default(),
     };
     config.check(arguments.listen)?;

@@ -157,6 +157,7 @@ async fn no_address_but_loopback_is_listened_on_without_a_token() {
         pubsub: Default::default(),
         limit: Default::default(),
         election: Default::default(),
+        settings: Default::default(),
         limits: Limits::default(),
     };
     let running = spawn_blocking(|| run(listener, config, std::future::pending()));

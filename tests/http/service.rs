@@ -131,7 +131,7 @@ async fn head_is_get_without_the_body() {
 }
 
 /// Every route below `/api/v1`, with its methods.
-const ROUTES: [(&str, &[&str]); 16] = [
+const ROUTES: [(&str, &[&str]); 19] = [
     ("/api/v1/clock", &["get"]),
     ("/api/v1/cluster", &["get"]),
     ("/api/v1/cluster/nodes/{id}/{action}", &["post"]),
@@ -144,6 +144,9 @@ const ROUTES: [(&str, &[&str]); 16] = [
     ("/api/v1/openapi.json", &["get"]),
     ("/api/v1/readyz", &["get"]),
     ("/api/v1/settings", &["get", "patch"]),
+    ("/api/v1/settings/history", &["get"]),
+    ("/api/v1/settings/rollback", &["post"]),
+    ("/api/v1/settings/schema", &["get"]),
     ("/api/v1/stream", &["get"]),
     ("/api/v1/topics", &["get"]),
     ("/api/v1/topics/{topic}", &["delete"]),

@@ -64,6 +64,7 @@ impl Server {
                 ..LimitConfig::default()
             },
             election: Default::default(),
+            settings: Default::default(),
             limits: Limits::default(),
         };
         change(&mut config);

@@ -4,6 +4,7 @@
 //! Unix epoch, in fields that end in `_us`. `GET /api/v1/openapi.json` lists the routes that carry them.
 
 mod cluster;
+mod config;
 mod cursor;
 mod delivery;
 mod event;
@@ -20,6 +21,7 @@ pub use cluster::{
     Cluster, ClusterNode, Failovers, FencingToken, Flapping, LeaderState, Leadership, Lease, NodeAction, NodeFault,
     NodeRole, RaftNode, RaftView, Span, StaleWrites,
 };
+pub use config::{ConfigKey, ConfigSource, StaticConfig};
 pub use cursor::{Cursor, CursorError, Epoch};
 pub use delivery::{Deliveries, LaneKind, Reader, TopicTotals};
 pub use event::{Event, Token};
@@ -31,7 +33,11 @@ pub use page::{Clock, Gap, GapReason, Page};
 pub use position::{From, MAX_TOPIC_BYTES, Position, PositionError, check_topic_name};
 pub use problem::Problem;
 pub use publish::Receipt;
-pub use settings::{LimitSettings, Settings, SettingsVersion, Shape, Source, Workload};
+pub use settings::{
+    AppliedSettings, ElectionSettings, Feed, LaneSettings, LimitSettings, LogSettings, RefusedSettings,
+    RetentionSettings, Rollback, SamplingSettings, SettingChange, SettingKey, SettingKind, Settings, SettingsChange,
+    SettingsDocument, SettingsHistory, SettingsSchema, SettingsStatus, SettingsVersion, Shape, Source, Workload,
+};
 pub use stream::{ClientMessage, Events, Hello, Limits, Pong, Published, ServerMessage, StreamProblem};
 pub use topic::{Engine, EngineState, Log, Partition, Retention, Topic, TopicKind, TopicScope, Topics, Window};
 

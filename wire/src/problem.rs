@@ -26,4 +26,7 @@ pub struct Problem {
     /// Of 429, also where there are no headers: seconds after which the same may be admitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
+    /// Of 412: the version of the settings that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<u64>,
 }

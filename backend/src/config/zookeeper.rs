@@ -18,7 +18,8 @@ pub struct ZooKeeperConfig {
     /// What the paths begin with: one service, one path. It may be deep; what is not there is made.
     #[serde(default = "default_path", deserialize_with = "path")]
     pub path: String,
-    /// How long a leader that falls silent keeps the lead, in seconds. The ensemble may grant more or less, and then that counts. It must be
+    /// How long a leader that falls silent keeps the lead, in seconds, as long as the live setting `election.lease_ttl_s` does not say otherwise.
+    /// The ensemble may grant more or less, and then that counts. It must be
     /// two ticks of the ensemble's clock or more, which is the least that is granted unless its `minSessionTimeout` was set lower.
     #[serde(default = "default_session_timeout_s", deserialize_with = "session_timeout_s")]
     pub session_timeout_s: u64,
@@ -32,14 +33,19 @@ pub struct ZooKeeperConfig {
 impl ZooKeeperConfig {
     /// What one field alone does not show.
     pub(super) fn checked(self) -> Result<Self, &'static str> {
-        match (&self.user, &self.password) {
-            (Some(user), Some(_)) if user.is_empty() || user.contains(':') => {
-                Err("user: it has one character at least, and no ':'")
-            }
-            (Some(_), None) => Err("password: a user has one"),
-            (None, Some(_)) => Err("user: a password is somebody's"),
-            _ => Ok(self),
+        check_user(self.user.as_deref(), self.password.as_deref())?;
+        Ok(self)
+    }
+}
+
+pub(super) fn check_user(user: Option<&str>, password: Option<&str>) -> Result<(), &'static str> {
+    match (user, password) {
+        (Some(user), Some(_)) if user.is_empty() || user.contains(':') => {
+            Err("user: it has one character at least, and no ':'")
         }
+        (Some(_), None) => Err("password: a user has one"),
+        (None, Some(_)) => Err("user: a password is somebody's"),
+        _ => Ok(()),
     }
 }
 
@@ -55,7 +61,7 @@ impl fmt::Debug for ZooKeeperConfig {
     }
 }
 
-fn default_path() -> String {
+pub(super) fn default_path() -> String {
     "/freshet".to_owned()
 }
 
@@ -63,7 +69,7 @@ fn default_session_timeout_s() -> u64 {
     6
 }
 
-fn servers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn servers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let servers: Vec<String> = Vec::deserialize(from)?;
     if servers.is_empty() {
         return Err(D::Error::custom("one server at least is needed"));
@@ -92,7 +98,7 @@ fn is_server(server: &str) -> bool {
     is_host && is_port
 }
 
-fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let path = String::deserialize(from)?;
     let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(char::is_control);
     let is_path = path

@@ -148,6 +148,7 @@ mod tests {
             pubsub: Default::default(),
             limit: Default::default(),
             election: crate::config::Election::default(),
+            settings: Default::default(),
             limits: Limits::default(),
         };
         let mut headers = HeaderMap::new();

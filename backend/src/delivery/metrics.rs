@@ -154,11 +154,32 @@ impl Collector for Reading {
             let value = ConstGauge::new(i64::try_from(topic.window.bytes).unwrap_or(i64::MAX));
             value.encode(family.encode_family(&[("topic", &*topic.name)])?)?;
         }
+        self.settings(&mut encoder)?;
         self.limits(&mut encoder)
     }
 }
 
 impl Reading {
+    fn settings(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let settings = &self.0.settings;
+        let status = settings.status();
+        let help = "changes of the live settings that came while the process ran, and were applied";
+        let family = encoder.encode_descriptor("settings_changes", help, None, MetricType::Counter)?;
+        ConstCounter::new(settings.changes()).encode(family)?;
+        let version = i64::try_from(status.in_force.version).unwrap_or(i64::MAX);
+        let family = encoder.encode_descriptor("settings_version", "the version in force", None, MetricType::Gauge)?;
+        ConstGauge::new(version).encode(family)?;
+        let help = "whether the store holds settings that are refused; the last good ones are in force";
+        let family = encoder.encode_descriptor("settings_refused", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(status.refused.is_some())).encode(family)?;
+        if let Some(took_us) = status.applied.first().and_then(|own| own.took_us) {
+            let help = "from when the newest version was written, by its writer's clock, to when it was in force here";
+            let family = encoder.encode_descriptor("settings_apply_seconds", help, None, MetricType::Gauge)?;
+            ConstGauge::new(took_us as f64 / 1e6).encode(family)?;
+        }
+        Ok(())
+    }
+
     /// By class and by policy, never by client.
     fn limits(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let (status, _) = self.0.gate.status(false);

@@ -31,6 +31,7 @@ use crate::encode;
 use crate::error::Error;
 use crate::limit::pass::{Pass, Refused};
 use crate::pubsub::{PubSubError, Publication, TopicSpec};
+use crate::settings::retention_of;
 
 /// How long an engine may take to acknowledge; whether the events are in the log is not known then.
 const MOST_WAIT: Duration = Duration::from_secs(30);
@@ -269,7 +270,7 @@ pub(super) fn to_open(service: &Service, topic: &str) -> Result<Option<TopicSpec
         kind: TopicKind::Log,
         synthetic: false,
         writable: true,
-        retention: service.config.pubsub.retention(),
+        retention: retention_of(service.settings.current().settings.retention),
     }))
 }
 

@@ -487,15 +487,41 @@ mod tests {
 
     use super::*;
     use crate::limit::embedded::Embedded;
-    use crate::settings::Store;
 
-    fn gate(change: impl FnOnce(&mut Limits)) -> (Gate, Store) {
-        let store = Store::new(Settings::default(), 0);
+    /// Settings that a test changes.
+    struct Settable(watch::Sender<Arc<SettingsVersion>>);
+
+    impl Settable {
+        fn new() -> Self {
+            Self(watch::Sender::new(Arc::new(SettingsVersion {
+                version: 1,
+                changed_us: 0,
+                changed_by: String::new(),
+                changed_on: String::new(),
+                changes: Vec::new(),
+                settings: Settings::default(),
+            })))
+        }
+
+        fn patch(&self, patch: &serde_json::Value) {
+            self.0.send_modify(|version| {
+                let settings = crate::settings::change::patched(&version.settings, patch).unwrap();
+                *version = Arc::new(SettingsVersion {
+                    version: version.version + 1,
+                    settings,
+                    ..SettingsVersion::clone(version)
+                });
+            });
+        }
+    }
+
+    fn gate(change: impl FnOnce(&mut Limits)) -> (Gate, Settable) {
+        let store = Settable::new();
         let mut bounds = Limits::default();
         change(&mut bounds);
         let limiter = Arc::new(Embedded::new(1000));
         (
-            Gate::new(limiter, &LimitConfig::default(), &bounds, store.watch()),
+            Gate::new(limiter, &LimitConfig::default(), &bounds, store.0.subscribe()),
             store,
         )
     }
@@ -512,13 +538,13 @@ mod tests {
     async fn a_changed_policy_holds_at_once_and_nobody_gets_a_fresh_quota() {
         let (gate, store) = gate(|_| {});
         let slow = json!({"limit": {"try": {"burst": {"quota": 0}, "sustained": {"quota": 10, "window_s": 10_000}}}});
-        store.patch(&slow, None, 1).unwrap();
+        store.patch(&slow);
         for _ in 0..10 {
             assert!(is_admitted(&gate, client(1), RouteClass::Try).await);
         }
         assert!(!is_admitted(&gate, client(1), RouteClass::Try).await);
         let twice = json!({"limit": {"try": {"sustained": {"quota": 20, "window_s": 20_000}}}});
-        store.patch(&twice, None, 2).unwrap();
+        store.patch(&twice);
         let mut admitted = 0;
         while is_admitted(&gate, client(1), RouteClass::Try).await {
             admitted += 1;
@@ -530,7 +556,7 @@ mod tests {
     async fn exempt_networks_have_no_quota_and_denied_ones_no_entry() {
         let (gate, store) = gate(|_| {});
         let change = json!({"limit": {"exempt": ["192.0.2.1"], "denied": ["192.0.2.8/29"], "try": {"burst": {"quota": 2, "window_s": 1000}}}});
-        store.patch(&change, None, 1).unwrap();
+        store.patch(&change);
         for _ in 0..50 {
             assert!(is_admitted(&gate, client(1), RouteClass::Try).await);
         }

@@ -227,6 +227,7 @@ mod tests {
             field: field.map(str::to_owned),
             violated_policies: Vec::new(),
             retry_after_s: None,
+            current_version: None,
         }
     }
 
