@@ -191,11 +191,9 @@ pub fn config_view(ui: Ui) -> AnyView {
                 ),
             }
         });
-        if frame.quarter {
-            board
-                .rows
-                .with_untracked(|rows| rows.iter().for_each(|row| row.tell(board, frame.now_us)));
-        }
+        board
+            .rows
+            .with_untracked(|rows| rows.iter().for_each(|row| row.tell(board, frame.now_us)));
     });
     // What is typed and not applied is not lost by a slip.
     let leaving = window_event_listener(ev::beforeunload, move |event| {

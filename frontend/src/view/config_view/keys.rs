@@ -112,7 +112,10 @@ impl Row {
         let key = self.key.get_value();
         let (id, what) = (["c-", &key.key].concat(), ["c-what-", &key.key].concat());
         let default = said(&key.default);
-        let unit = [" ", &*key.unit].concat();
+        let unit = match key.kind {
+            SettingKind::Number | SettingKind::Integer => [" ", &*key.unit].concat(),
+            _ => String::new(),
+        };
         let within = bounds(&key, "");
         let reset = {
             let value = shown(&key.default);

@@ -16,23 +16,32 @@ pub fn shown(value: &Value) -> String {
     match value {
         Value::Null => String::from("not set"),
         Value::String(text) => text.clone(),
-        Value::Number(number) => number
-            .as_f64()
-            .filter(|number| number.abs() < 1e15)
-            .map_or_else(|| number.to_string(), format::plain),
+        Value::Number(number) => match number.as_f64() {
+            // As many digits as it has, and no more.
+            Some(number) if number.abs() < 1e15 => number.to_string(),
+            _ => number.to_string(),
+        },
         Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
         Value::Bool(_) | Value::Object(_) => value.to_string(),
     }
 }
 
-/// The same for people: an empty list is one too.
+/// The same for people: an empty list is one too, and large numbers are grouped.
 pub fn said(value: &Value) -> String {
     match value {
+        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), grouped),
         Value::Bool(true) => String::from("on"),
         Value::Bool(false) => String::from("off"),
         Value::Array(items) if items.is_empty() => String::from("none"),
         Value::String(text) if text.is_empty() => String::from("empty"),
         _ => shown(value),
+    }
+}
+
+fn grouped(number: f64) -> String {
+    match number >= 10_000.0 && number.fract() == 0.0 && number < 1e15 {
+        true => format::count(number as u64),
+        false => number.to_string(),
     }
 }
 
@@ -52,7 +61,7 @@ pub fn read(key: &SettingKey, typed: &str) -> Result<Value, String> {
         SettingKind::Text => {
             let most = key.most.unwrap_or(f64::INFINITY);
             match typed.len() as f64 > most {
-                true => Err(["at most ", &*format::plain(most), " bytes"].concat()),
+                true => Err(["at most ", &*grouped(most), " bytes"].concat()),
                 false => Ok(typed.into()),
             }
         }
@@ -90,7 +99,7 @@ fn networks(key: &SettingKey, typed: &str) -> Result<Value, String> {
     let split = |it: char| it == ',' || it.is_whitespace();
     let networks: Vec<_> = typed.split(split).filter(|network| !network.is_empty()).collect();
     if networks.len() as f64 > key.most.unwrap_or(f64::INFINITY) {
-        return Err(["at most ", &*format::plain(key.most.unwrap_or_default()), " networks"].concat());
+        return Err(["at most ", &*grouped(key.most.unwrap_or_default()), " networks"].concat());
     }
     let is_address = |it: char| it.is_ascii_hexdigit() || matches!(it, '.' | ':' | '/');
     match networks.iter().find(|network| !network.chars().all(is_address)) {
@@ -101,7 +110,7 @@ fn networks(key: &SettingKey, typed: &str) -> Result<Value, String> {
 
 /// "0.01 to 20, or 0: off", after some words where there are bounds at all.
 pub fn bounds(key: &SettingKey, before: &str) -> String {
-    let plain = |bound: f64| format::plain(bound);
+    let plain = grouped;
     let within = match (key.least, key.most) {
         (Some(least), Some(most)) => [plain(least), String::from(" to "), plain(most)].concat(),
         (Some(least), None) => [String::from("at least "), plain(least)].concat(),
@@ -213,5 +222,17 @@ mod tests {
         assert_eq!(patch(values), json!({"a": {"b": 1, "c": {"d": []}}, "e": "x"}));
         assert_eq!(at(&json!({"a": {"b": 1}}), "a.b"), &json!(1));
         assert_eq!(at(&json!({"a": 1}), "a.b"), &Value::Null);
+    }
+
+    #[test]
+    fn a_number_is_said_with_all_its_digits() {
+        assert_eq!(
+            (shown(&json!(0.0125)), said(&json!(12.5))),
+            ("0.0125".into(), "12.5".into())
+        );
+        assert_eq!(
+            (shown(&json!(268_435_456)), said(&json!(268_435_456))),
+            ("268435456".into(), "268,435,456".into())
+        );
     }
 }
