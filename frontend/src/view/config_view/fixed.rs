@@ -21,7 +21,7 @@ pub fn fixed(board: Board) -> AnyView {
         board
             .fixed
             .with(|config| match config.as_ref().map(|config| &config.file) {
-                Some(Some(file)) => ["from ", &*file, ", the environment and flags; a change needs a restart"].concat(),
+                Some(Some(file)) => ["from ", file, ", the environment and flags; a change needs a restart"].concat(),
                 Some(None) => String::from("no file: the environment and flags alone; a change needs a restart"),
                 None => String::new(),
             })

@@ -71,10 +71,7 @@ impl Row {
             let is_default = now == key.default;
             put(self.is_default, is_default);
             let found = sought.is_empty() || key.key.contains(sought) || key.what.to_lowercase().contains(sought);
-            put(
-                self.hidden,
-                !(found && (!changed_only || !is_default || pending.is_some())),
-            );
+            put(self.hidden, !found || changed_only && is_default && pending.is_none());
         });
     }
 
