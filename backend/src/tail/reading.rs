@@ -15,6 +15,7 @@ use freshet_wire::{Cursor, From, Gap, GapReason, TopicKind};
 pub use self::history::{History, Replay};
 pub use self::place::{Place, ReadError};
 use self::place::{catch_up, told};
+use super::topic::Topic;
 use super::{Budget, Tail};
 
 /// What one read brought.

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use super::super::recent::REMEMBERED;
-use super::super::topic::Topic;
 use super::*;
 use crate::pubsub::memory::Memory;
 use crate::pubsub::{Record, TopicSpec};
@@ -163,7 +162,6 @@ fn the_end_of_a_removed_topic_is_told_once_and_the_next_one_of_its_name_is_anoth
     let batch = late.read(ALL);
     assert_eq!((batch.events.len(), batch.gaps[0].reason), (1, GapReason::Epoch));
 }
-
 
 proptest! {
     /// Invariants 1 and 3: delivered and reported as gap together cover the range exactly once, in order; what the engine still
