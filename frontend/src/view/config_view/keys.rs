@@ -113,7 +113,13 @@ impl Row {
             SettingKind::Number | SettingKind::Integer => [" ", &*key.unit].concat(),
             _ => String::new(),
         };
-        let within = bounds(&key, "");
+        let mut within = bounds(&key, "");
+        if key.restart {
+            within += match within.is_empty() {
+                true => "takes effect with a restart",
+                false => " · takes effect with a restart",
+            };
+        }
         let reset = {
             let value = shown(&key.default);
             click(move || self.key.with_value(|key| board.typed(key, &value)))

@@ -158,6 +158,7 @@ mod tests {
             zero: zero.map(str::to_owned),
             choices: vec!["steady".into(), "bursts".into()],
             default: Value::Null,
+            restart: false,
             what: String::new(),
         }
     }

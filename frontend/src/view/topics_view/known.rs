@@ -131,6 +131,7 @@ mod tests {
             log: None,
             duplicates: 0,
             fenced: 0,
+            unavailable: None,
             readers: 0,
         }
     }
