@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::super::recent::REMEMBERED;
 use super::*;
 use crate::pubsub::memory::Memory;
-use crate::pubsub::{Record, TopicSpec};
+use crate::pubsub::{PubSubError, Record, TopicSpec};
 
 const ALL: Budget = Budget {
     events: usize::MAX,
