@@ -462,7 +462,7 @@ impl ConfigFile {
 /// The bounds of what others can make this process do or hold.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of encoded events that each topic holds in memory.
+    /// Bytes of encoded events that each topic holds in memory, all its partitions together.
     pub window_bytes: usize,
     /// Connections at once, of all kinds.
     pub connections: usize,

@@ -223,7 +223,8 @@ pub struct Record {
     pub token: Option<freshet_wire::Token<'static>>,
     /// The event's type.
     pub kind: Arc<str>,
-    /// Its id; without one the engine makes it from epoch and offset.
+    /// Its id; without one the engine makes a unique one. An engine that is idempotent looks at keys alone, so there an id that is
+    /// given under two keys stands in the log twice, and readers get it twice.
     pub id: Option<String>,
     /// Events with the same key keep their order: Kafka's message key, Pub/Sub's ordering key.
     pub key: Option<String>,

@@ -51,7 +51,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// `window_bytes` is what each partition of a topic may hold, in bytes of encoded events; `replay_bytes_per_s` bounds what is read
+    /// `window_bytes` is what a topic may hold, all its partitions together, in bytes of encoded events; `replay_bytes_per_s` bounds what is read
     /// from the engine for those who are not in the window.
     pub fn new(engine: Arc<dyn PubSub>, window_bytes: usize, replay_bytes_per_s: u64) -> Self {
         Self {

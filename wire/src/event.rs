@@ -21,7 +21,10 @@ pub struct Event<'a> {
     /// 0 but on engines with partitions; order holds within one.
     pub partition: u32,
     pub offset: u64,
-    /// Unique within the topic; a second event with the same id is a duplicate.
+    /// Where the publisher gave none, the service makes one that is unique within the topic. One that was given may stand in the log a second
+    /// time: on the embedded log when it is published again under another key of idempotency, or when its key is remembered no more, and
+    /// then readers get both, told apart by their offsets; elsewhere readers get the second one only if it comes long after the first (see
+    /// [`crate::GapReason::Duplicate`]).
     #[serde(borrow)]
     pub id: Cow<'a, str>,
     /// When it happened, by the clock of `host` (for `workload`: when it was *meant* to happen).

@@ -13,6 +13,9 @@ use super::*;
 use crate::encode;
 use crate::time::now_us;
 
+/// Topics at most, as on the log in the data folder by default: each may fill a window.
+const MOST_TOPICS: usize = 256;
+
 #[derive(Debug)]
 pub struct Memory {
     keeps: bool,
@@ -154,6 +157,10 @@ impl PubSub for Memory {
     }
 
     fn open(&self, spec: TopicSpec, sink: Arc<dyn Sink>) -> Answer<'_, Result<(), PubSubError>> {
+        let mut topics = self.topics.lock();
+        if topics.len() >= MOST_TOPICS && !topics.contains_key(&spec.name) {
+            return Box::pin(async { Err(PubSubError::TooManyTopics(MOST_TOPICS)) });
+        }
         let epoch = Epoch::new(fastrand::u64(..));
         sink.log(LogExtent {
             epoch,
@@ -169,7 +176,7 @@ impl PubSub for Memory {
             marks: Marks::default(),
             sink,
         };
-        self.topics.lock().insert(spec.name, kept);
+        topics.insert(spec.name, kept);
         Box::pin(async { Ok(()) })
     }
 
@@ -268,7 +275,7 @@ impl PubSub for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pubsub::contract::{Collector, keyed, open_topic, publication, record};
+    use crate::pubsub::contract::{Collector, keyed, open_topic, publication, record, spec};
 
     #[tokio::test]
     async fn a_topic_that_was_never_opened_is_named_and_nothing_is_taken_for_it() {
@@ -281,6 +288,19 @@ mod tests {
         assert_eq!(published.map(|_| 0), unopened);
         assert_eq!(memory.append("opened", &record(None, "1"), 0, 1), Ok(0));
         assert_eq!(sink.events(1).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn topics_are_bounded_and_a_removed_one_gives_its_place_back() {
+        let engine: Arc<dyn PubSub> = Arc::new(Memory::forgetful());
+        for number in 0..MOST_TOPICS {
+            open_topic(&engine, &format!("t{number}")).await;
+        }
+        let sink = || Arc::new(Collector::default()) as Arc<dyn Sink>;
+        let more = || engine.open(spec("more"), sink());
+        assert_eq!(more().await, Err(PubSubError::TooManyTopics(MOST_TOPICS)));
+        engine.remove("t7").await.unwrap();
+        assert_eq!(more().await, Ok(()));
     }
 
     #[tokio::test]

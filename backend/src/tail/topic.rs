@@ -30,6 +30,7 @@ pub struct Topic {
     windowed: bool,
     synthetic: bool,
     writable: bool,
+    /// What all its windows together may hold.
     window_bytes: usize,
     pub(super) log: RwLock<LogWindows>,
     /// The log's number, for readers who only want to know whether it is the one they read.
@@ -88,6 +89,23 @@ pub(super) struct PartitionWindow {
 }
 
 impl LogWindows {
+    /// Lets go of the oldest events, whichever partition they are in, until all windows together hold no more than this; the newest of all stays.
+    fn bound(&mut self, max_bytes: usize) {
+        let mut bytes: usize = self.partitions.iter().map(|partition| partition.window.bytes()).sum();
+        let mut held: usize = self.partitions.iter().map(|partition| partition.window.len()).sum();
+        while bytes > max_bytes && held > 1 {
+            let windows = self.partitions.iter_mut().map(|partition| &mut partition.window);
+            let oldest = windows
+                .filter(|window| window.len() > 0)
+                .min_by_key(|window| window.oldest().map(|entry| entry.ingested_us));
+            let Some(dropped) = oldest.and_then(Window::drop_oldest) else {
+                return;
+            };
+            bytes -= dropped;
+            held -= 1;
+        }
+    }
+
     fn end(&self) -> u64 {
         self.partitions.iter().map(|partition| partition.window.next()).sum()
     }
@@ -327,7 +345,7 @@ impl Topic {
             window: WindowInfo {
                 events: windows().map(|window| window.len() as u64).sum(),
                 bytes: windows().map(|window| window.bytes() as u64).sum(),
-                max_bytes: windows().map(|window| window.max_bytes() as u64).sum(),
+                max_bytes: self.window_bytes as u64,
                 span_us: windows().map(Window::span_us).max().unwrap_or(0),
             },
             log: (!self.windowed).then(|| Log {
@@ -375,6 +393,9 @@ impl Sink for Topic {
             if self.windowed {
                 partition.first = partition.window.first();
             }
+        }
+        if log.partitions.len() > 1 {
+            log.bound(self.window_bytes);
         }
         self.end.store(log.end(), Release);
         drop((meter, log));
@@ -478,6 +499,75 @@ impl Drop for Watch {
         self.all.leave(&self.wake);
         for topic in &self.topics {
             topic.waiting.leave(&self.wake);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::pubsub::Extent;
+
+    fn topic(window_bytes: usize, partitions: usize) -> Topic {
+        let spec = TopicSpec {
+            name: "t".to_owned(),
+            kind: TopicKind::Log,
+            synthetic: false,
+            writable: true,
+            retention: Retention::default(),
+        };
+        let topic = Topic::shared(&spec, true, window_bytes);
+        topic.log(LogExtent {
+            epoch: Epoch::new(1),
+            partitions: vec![Extent::default(); partitions],
+        });
+        topic
+    }
+
+    proptest! {
+        #[test]
+        fn the_windows_of_all_partitions_together_are_bounded_and_hold_the_newest(
+            events in prop::collection::vec((0_u32..5, 1_usize..300), 1..150), max in 1_usize..2000,
+        ) {
+            let topic = topic(max, 5);
+            let mut pushed: Vec<(u32, u64, usize)> = Vec::new();
+            for (time, (partition, size)) in events.into_iter().enumerate() {
+                let offset = pushed.iter().filter(|event| event.0 == partition).count() as u64;
+                pushed.push((partition, offset, size));
+                topic.push(vec![Stored {
+                    partition,
+                    offset,
+                    ingested_us: time as i64,
+                    id_hash: 0,
+                    vacant: None,
+                    json: Bytes::from(vec![b'x'; size]),
+                }]);
+                let described = topic.describe(Kept::default(), 0);
+                let window = described.window;
+                prop_assert_eq!(window.max_bytes, max as u64);
+                prop_assert!(window.bytes <= window.max_bytes || window.events == 1, "{:?}", window);
+                // The newest of all that came, as many as fit, are held; of each partition the last ones.
+                let mut bytes = 0;
+                let fit = |event: &&(u32, u64, usize)| {
+                    bytes += event.2;
+                    bytes <= max
+                };
+                let newest = pushed.iter().rev().take_while(fit).count().max(1);
+                let newest = &pushed[pushed.len() - newest..];
+                let log = topic.log.read();
+                for (partition, number) in log.partitions.iter().zip(0..) {
+                    let held = partition.window.from(partition.window.first()).map(|entry| entry.offset);
+                    let held: Vec<u64> = held.collect();
+                    let next = pushed.iter().filter(|event| event.0 == number).count() as u64;
+                    prop_assert_eq!(&held, &(next - held.len() as u64..next).collect::<Vec<_>>());
+                    let newest = newest.iter().find(|event| event.0 == number);
+                    prop_assert!(newest.is_none_or(|newest| held.contains(&newest.1)));
+                    prop_assert_eq!(partition.first, 0, "the engine has what is in no window");
+                }
+            }
         }
     }
 }

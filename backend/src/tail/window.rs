@@ -47,20 +47,28 @@ impl Window {
             return false;
         }
         // Searching by time needs order, and a wall clock may be set back.
-        if let Some(newest) = self.entries.back() {
-            entry.ingested_us = entry.ingested_us.max(newest.ingested_us);
-        }
+        let before_us = self.entries.back().map(|newest| newest.ingested_us).or(self.dropped_us);
+        entry.ingested_us = before_us.map_or(entry.ingested_us, |before_us| entry.ingested_us.max(before_us));
         self.next = entry.offset + 1;
         self.bytes += entry.json.len();
         self.entries.push_back(entry);
         while self.bytes > self.max_bytes && self.entries.len() > 1 {
-            if let Some(dropped) = self.entries.pop_front() {
-                self.bytes -= dropped.json.len();
-                self.first = dropped.offset + 1;
-                self.dropped_us = Some(dropped.ingested_us);
-            }
+            self.drop_oldest();
         }
         true
+    }
+
+    /// Lets go of the oldest event; its bytes, if there was one.
+    pub(super) fn drop_oldest(&mut self) -> Option<usize> {
+        let dropped = self.entries.pop_front()?;
+        self.bytes -= dropped.json.len();
+        self.first = dropped.offset + 1;
+        self.dropped_us = Some(dropped.ingested_us);
+        Some(dropped.json.len())
+    }
+
+    pub(super) fn oldest(&self) -> Option<&Entry> {
+        self.entries.front()
     }
 
     /// From here on everything is held (the next offset, when nothing is).
@@ -83,10 +91,6 @@ impl Window {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes
     }
 
     pub(super) fn span_us(&self) -> i64 {

@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use super::common::{Clock, Options};
 use super::medium::{Disk, Medium};
 use super::*;
-use crate::pubsub::{Ack, Idempotency, LogExtent, POWER_FAILURE_SKIP, Record, Stored};
+use crate::pubsub::{Ack, IDEMPOTENCY_WINDOW, Idempotency, LogExtent, POWER_FAILURE_SKIP, Record, Stored};
 
 const ALL: Budget = Budget {
     events: usize::MAX,

@@ -202,3 +202,36 @@ async fn a_reader_that_races_with_retention_is_told_the_truth() {
     tokio::join!(writing, reading);
     assert_eq!(bench.state().0, EngineState::Up);
 }
+
+#[tokio::test]
+async fn the_logs_own_ids_are_unique_and_one_that_is_given_under_two_keys_comes_twice() {
+    let mut bench = Bench::new(|_| {}).await;
+    let named = |text| Record {
+        id: Some("theirs".to_owned()),
+        ..record(text)
+    };
+    bench.put(vec![record("a"), record("a")], None).unwrap();
+    bench.put(vec![named("b")], Some("key")).unwrap();
+    assert!(bench.put(vec![named("b")], Some("key")).unwrap()[0].duplicate);
+    assert!(!bench.put(vec![named("b")], Some("another key")).unwrap()[0].duplicate);
+    // A day later the key is another one too.
+    bench.clock.fetch_add(IDEMPOTENCY_WINDOW.as_micros() as i64 + 1, SeqCst);
+    assert!(!bench.put(vec![named("b")], Some("key")).unwrap()[0].duplicate);
+    bench.restart(true, |_| {}).await;
+    bench.put(vec![record("a")], None).unwrap();
+    let chunk = bench.log.read(TOPIC, 0, 0, ALL).await.unwrap();
+    let ids: Vec<String> = chunk
+        .events
+        .iter()
+        .map(|event| {
+            serde_json::from_slice::<freshet_wire::Event<'_>>(&event.json)
+                .unwrap()
+                .id
+                .into_owned()
+        })
+        .collect();
+    assert_eq!(ids.len(), 6);
+    assert_eq!(ids[2..5], ["theirs"; 3]);
+    let own: std::collections::BTreeSet<&String> = [&ids[0], &ids[1], &ids[5]].into();
+    assert_eq!(own.len(), 3);
+}
