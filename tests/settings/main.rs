@@ -15,8 +15,7 @@ use std::sync::Arc;
 
 use freshet::config::SettingsEngine;
 use freshet::settings::SettingsStore;
-use freshet_wire::{Settings, SettingsDocument};
-use serde_json::Value;
+use freshet_wire::Settings;
 
 fn open(engine: &SettingsEngine, data: &Path, node: &str) -> Arc<dyn SettingsStore> {
     freshet::settings::open(engine, data, node, &Settings::default()).unwrap()
@@ -24,7 +23,7 @@ fn open(engine: &SettingsEngine, data: &Path, node: &str) -> Arc<dyn SettingsSto
 
 /// What somebody writes with the engine's own tool.
 #[cfg(any(feature = "etcd", feature = "zookeeper"))]
-fn bytes(document: &SettingsDocument, settings: Option<&Value>) -> Vec<u8> {
+fn bytes(document: &freshet_wire::SettingsDocument, settings: Option<&serde_json::Value>) -> Vec<u8> {
     let Some(settings) = settings else {
         return b"what".to_vec();
     };

@@ -1,5 +1,7 @@
 //! Three processes on one etcd: every change is applied in each of them.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use freshet_tests::etcd::Etcd;
@@ -7,13 +9,17 @@ use freshet_tests::http::{Answer, get, request, send};
 use freshet_tests::program::Program;
 use freshet_tests::{now_us, within};
 use freshet_wire::SettingsStatus;
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// Beside other work.
 const PATIENCE: Duration = Duration::from_secs(60);
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const CHANGES: u32 = 200;
+/// Of a writer; all of them together fit into the list that they change.
+const CHANGES_EACH: usize = 60;
 
 async fn patch(program: &Program, patch: &Value) -> Answer {
     let request = request(Method::PATCH, "/api/v1/settings", &[], &patch.to_string());
@@ -62,9 +68,8 @@ fn report(what: &str, mut took_us: Vec<i64>) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_change_is_applied_in_each_also_across_a_restart_of_etcd() {
-    let mut etcd = Etcd::start(1).await;
+/// Three processes that share an etcd, and the folder of their configuration.
+async fn start(etcd: &Etcd) -> (TempDir, Vec<Program>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("freshet.toml");
     let endpoints = etcd.endpoints();
@@ -80,6 +85,13 @@ async fn every_change_is_applied_in_each_also_across_a_restart_of_etcd() {
     for program in &programs {
         applied(program, 1).await;
     }
+    (folder, programs)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_change_is_applied_in_each_also_across_a_restart_of_etcd() {
+    let mut etcd = Etcd::start(1).await;
+    let (_folder, programs) = start(&etcd).await;
     let (mut written, mut answered, mut refused) = (Vec::new(), Vec::new(), 0);
     let mut version = 1;
     for change in 0..CHANGES {
@@ -143,4 +155,75 @@ async fn without_etcd(programs: &[Program], change: &Value, version: u64) -> u32
     }
     println!("three times told in {:?} that etcd is away", begun.elapsed());
     u32::try_from(programs.len()).unwrap()
+}
+
+/// Adds networks of its own to the list, each by reading and changing what was read; the networks whose change was answered, and refusals.
+async fn write(address: SocketAddr, writer: usize, made: &AtomicUsize) -> (Vec<String>, u32) {
+    let (mut answered, mut refused) = (Vec::new(), 0);
+    for number in 0..CHANGES_EACH {
+        let network = format!("10.{writer}.{number}.0/24");
+        loop {
+            let told: SettingsStatus = get(address, "/api/v1/settings").await.json();
+            let mut exempt = told.in_force.settings.limit.exempt;
+            // One that was refused may have been made nevertheless: whether etcd had written it was not known then.
+            if exempt.contains(&network) {
+                break;
+            }
+            exempt.push(network.clone());
+            let patch = json!({"limit": {"exempt": exempt}}).to_string();
+            let version = format!("\"{}\"", told.in_force.version);
+            let headers = [("if-match", &*version)];
+            let answer = send(address, request(Method::PATCH, "/api/v1/settings", &headers, &patch)).await;
+            match answer.status {
+                200 => break,
+                412 => {}
+                503 => {
+                    refused += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                status => panic!("{status}: {answer:?}"),
+            }
+        }
+        answered.push(network);
+        made.fetch_add(1, Relaxed);
+    }
+    (answered, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn etcd_restarts_under_three_writers_and_no_change_is_lost() {
+    let mut etcd = Etcd::start(1).await;
+    let (_folder, programs) = start(&etcd).await;
+    let made = AtomicUsize::new(0);
+    let restarting = async {
+        for third in [1, 2] {
+            while made.load(Relaxed) < CHANGES_EACH * third {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            etcd.kill(0).await;
+            etcd.start_again(0).await;
+        }
+    };
+    let writing = join_all((0..3).map(|writer| write(programs[writer].address, writer, &made)));
+    let (written, ()) = within(PATIENCE * 2, "the writers to be done", async {
+        tokio::join!(writing, restarting)
+    })
+    .await;
+    let refused: u32 = written.iter().map(|(_, refused)| refused).sum();
+    let mut all: Vec<_> = written.into_iter().flat_map(|(networks, _)| networks).collect();
+    all.push("127.0.0.0/8".to_owned());
+    all.sort();
+    for program in &programs {
+        let told = until(program, "all changes", |told| {
+            told.in_force.settings.limit.exempt.len() >= all.len()
+        })
+        .await;
+        let mut exempt = told.in_force.settings.limit.exempt;
+        exempt.sort();
+        assert_eq!(exempt, all);
+    }
+    println!(
+        "{} changes by 3 writers across 2 restarts of etcd; {refused} refused meanwhile",
+        all.len() - 1
+    );
 }

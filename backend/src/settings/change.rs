@@ -104,7 +104,7 @@ pub(super) fn rolled_back(document: &SettingsDocument, version: u64) -> Result<S
     let is_kept = version == newest
         || document.history.iter().any(|change| change.version == version)
         // What the oldest change was made on is known by what it says was before; the first one was made on nothing.
-        || version > 0 && version + 1 == oldest;
+        || version > 0 && version.checked_add(1) == Some(oldest);
     if !is_kept {
         return Err(SettingsError::NotKept {
             version,
@@ -169,6 +169,8 @@ pub fn read(text: &[u8]) -> Result<SettingsDocument, (Refusal, Option<u64>)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use serde_json::json;
 
     use super::*;
@@ -253,6 +255,37 @@ mod tests {
         }
         assert!((5..30).contains(&document.history.len()), "{}", document.history.len());
         assert!(serde_json::to_vec(&document).unwrap().len() < 300 << 10);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn whatever_stands_there_is_taken_or_refused_by_name(
+            edits in proptest::collection::vec((any::<Index>(), prop_oneof![any::<u8>(), b'0'..=b'9']), 0..6),
+            cut in proptest::option::weighted(0.1, any::<Index>()),
+            version in any::<u64>(),
+        ) {
+            let document = step(&first(Settings::default(), author(1)), &json!({"source": {"cpu_hz": 4}}));
+            let mut text = serde_json::to_vec(&document).unwrap();
+            for (at, byte) in edits {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            if let Some(cut) = cut {
+                text.truncate(cut.index(text.len()));
+            }
+            match read(&text) {
+                Ok(document) => {
+                    prop_assert!(next(&document, Settings::default(), 0, author(2)).newest.version > document.newest.version);
+                    let _ = rolled_back(&document, version);
+                }
+                Err((refusal, version)) => {
+                    prop_assert!(!refusal.key.is_empty() && !refusal.reason.is_empty());
+                    prop_assert!(version.is_none_or(|version| version < VERSIONS));
+                }
+            }
+        }
     }
 
     #[test]

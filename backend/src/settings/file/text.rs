@@ -134,6 +134,8 @@ pub(super) fn edit(text: &str, changes: &[SettingChange]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use serde_json::json;
 
     use super::*;
@@ -175,6 +177,26 @@ mod tests {
         let whole = text.trim_end().len();
         for end in (0..whole).filter(|&end| text.is_char_boundary(end)) {
             assert!(read(&text[..end]).is_err(), "{}", &text[..end]);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        #[test]
+        fn whatever_stands_in_a_file_is_taken_or_refused_by_name(
+            edits in proptest::collection::vec((any::<Index>(), prop_oneof![any::<u8>(), b'0'..=b'9', Just(b'['), Just(b'\n')]), 1..6),
+        ) {
+            let mut text = render(&other()).into_bytes();
+            for (at, byte) in edits {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            let text = String::from_utf8_lossy(&text);
+            match read(&text) {
+                Ok(settings) => prop_assert_eq!(read(&render(&settings)), Ok(settings)),
+                Err(refusal) => prop_assert!(!refusal.key.is_empty() && !refusal.reason.is_empty()),
+            }
         }
     }
 
