@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use freshet_wire::{
-    ClientLimits, Clock, Cluster, LimitStatus, NodeAction, Position, Problem, Receipt, SettingsVersion,
+    ClientLimits, Clock, Cluster, LimitStatus, NodeAction, Position, Problem, Receipt, SettingsHistory, SettingsSchema,
+    SettingsStatus, StaticConfig,
 };
 use gloo_net::http::{Request, RequestBuilder, Response};
 use gloo_timers::callback::Timeout;
@@ -156,16 +157,44 @@ pub async fn clock() -> Result<Clock, Failure> {
 
 /// `PATCH /settings` with a JSON merge patch (RFC 7396); 412 if the settings do not have that version any more, 401 if it takes the
 /// admin token and `token` is not it (empty: none is sent).
-pub async fn patch_settings(merge_patch: String, version: u64, token: &str) -> Result<SettingsVersion, Failure> {
-    let mut url = String::from(BASE);
-    url.push_str("/settings");
-    let mut etag = String::from("\"");
-    etag.push_str(&version.to_string());
-    etag.push('"');
-    let request = authorized(Request::patch(&url), token)?
+pub async fn patch_settings(merge_patch: String, version: u64, token: &str) -> Result<SettingsStatus, Failure> {
+    let request = authorized(Request::patch(&[BASE, "/settings"].concat()), token)?
         .header("Content-Type", "application/merge-patch+json")
-        .header("If-Match", &etag);
+        .header("If-Match", &etag(version));
     read(&send(request, Some(merge_patch)).await?.text)
+}
+
+/// `POST /settings/rollback`: the settings become again what they were at `version`; 412 if they do not have the `newest` one any more.
+pub async fn roll_back(version: u64, newest: u64, token: &str) -> Result<SettingsStatus, Failure> {
+    let request = authorized(Request::post(&[BASE, "/settings/rollback"].concat()), token)?
+        .header("Content-Type", "application/json")
+        .header("If-Match", &etag(newest));
+    let body = [r#"{"version":"#, &*version.to_string(), "}"].concat();
+    read(&send(request, Some(body)).await?.text)
+}
+
+fn etag(version: u64) -> String {
+    ["\"", &*version.to_string(), "\""].concat()
+}
+
+/// `GET /settings`.
+pub async fn settings() -> Result<SettingsStatus, Failure> {
+    get("/settings").await
+}
+
+/// `GET /settings/schema`.
+pub async fn settings_schema() -> Result<SettingsSchema, Failure> {
+    get("/settings/schema").await
+}
+
+/// `GET /settings/history`.
+pub async fn settings_history() -> Result<SettingsHistory, Failure> {
+    get("/settings/history").await
+}
+
+/// `GET /config`.
+pub async fn config() -> Result<StaticConfig, Failure> {
+    get("/config").await
 }
 
 /// `POST /cluster/nodes/{id}/{action}`: the cluster afterwards; the token as for [`patch_settings`].

@@ -12,10 +12,11 @@ pub enum View {
     Leader,
     Topics,
     Limits,
+    Config,
 }
 
 impl View {
-    pub const ALL: [Self; 4] = [Self::Compare, Self::Leader, Self::Topics, Self::Limits];
+    pub const ALL: [Self; 5] = [Self::Compare, Self::Leader, Self::Topics, Self::Limits, Self::Config];
 
     /// In the address.
     pub fn name(self) -> &'static str {
@@ -24,6 +25,7 @@ impl View {
             Self::Leader => "leader",
             Self::Topics => "topics",
             Self::Limits => "limits",
+            Self::Config => "config",
         }
     }
 
@@ -34,6 +36,7 @@ impl View {
             Self::Leader => "Leader",
             Self::Topics => "Topics",
             Self::Limits => "Limits",
+            Self::Config => "Config",
         }
     }
 }

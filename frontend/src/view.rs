@@ -3,6 +3,7 @@
 pub mod bind;
 pub mod chart;
 pub mod compare;
+pub mod config_view;
 pub mod costs;
 pub mod format;
 pub mod frame;

@@ -146,7 +146,8 @@ pub fn workload(ui: Ui) -> AnyView {
         spawn_local(async move {
             let given = token.get_value();
             match api::patch_settings(change.patch.clone(), version.get_value(), &given).await {
-                Ok(settings) => {
+                Ok(status) => {
+                    let settings = status.in_force;
                     version.set_value(settings.version);
                     touched.set_value(false);
                     show(&settings.settings.workload);
