@@ -153,5 +153,6 @@ fn choose(ui: Ui, topic: String) {
     ui.go(Route {
         view: View::Topics,
         topic: Some(topic),
+        section: None,
     });
 }

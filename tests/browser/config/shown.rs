@@ -119,6 +119,32 @@ async fn a_key_is_found_by_its_name_or_by_what_it_is_and_only_what_is_changed_if
     assert_eq!(visible(&mut page).await, json!(all));
 }
 
+#[tokio::test]
+async fn a_link_to_a_part_shows_it_and_can_be_kept() {
+    let mut page = opened().await;
+    let is_there = "(it => { const {top} = it.getBoundingClientRect(); return top > 0 && top < innerHeight / 2; })(document.getElementById('at-limit'))
+        && document.activeElement.id === 'at-limit'";
+    let seen = page.browser.eval(is_there).await;
+    assert_eq!(seen, false, "it is further down");
+    page.browser.click(".jump a[href='#view=config&section=limit']").await;
+    page.browser.wait_for("the section", MOVES, is_there).await;
+    let kept = "location.hash.includes('section=limit') && location.hash.includes('topics=host.cpu')";
+    assert_eq!(page.browser.eval(kept).await, true);
+    page.browser.reload().await;
+    page.is_live().await;
+    super::is_filled(&mut page).await;
+    page.browser.wait_for("the section again", MOVES, is_there).await;
+    // Every part has a link, and every link a part.
+    let each = "[...document.querySelectorAll('.jump a')].map(it => it.hash.split('section=')[1]).filter(it => !document.getElementById('at-' + it))";
+    assert_eq!(page.browser.eval(each).await, json!([]));
+    let parts = page
+        .browser
+        .eval("[...document.querySelectorAll('[id^=at-]')].length")
+        .await;
+    let links = page.browser.eval("document.querySelectorAll('.jump a').length").await;
+    assert_eq!(parts, links);
+}
+
 async fn search(page: &mut Page, text: &str) {
     page.browser.run("document.querySelector('.find').select()").await;
     page.browser.run("document.querySelector('.find').focus()").await;
