@@ -1,4 +1,4 @@
-//! Which view the page shows, and of what: the members `view` and `topic` of the address's fragment, for example
+//! Which view the page shows, and of what: the members `view`, `topic` and `section` of the address's fragment, for example
 //! `#view=topics&topic=orders`. Without them the page shows Compare, so links from before there were views keep working;
 //! what else the fragment says (`choice.rs`) stays as it is.
 
@@ -41,11 +41,16 @@ impl View {
     }
 }
 
+/// Longer than any section's name.
+const MAX_SECTION_BYTES: usize = 40;
+
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Route {
     pub view: View,
     /// The topic that the Topics view reads.
     pub topic: Option<String>,
+    /// The part of the Config view that is looked at.
+    pub section: Option<String>,
 }
 
 impl Route {
@@ -77,6 +82,9 @@ impl Route {
                 Some(("topic", name)) if !name.is_empty() && name.len() <= MAX_TOPIC_BYTES => {
                     route.topic = Some(name.to_owned());
                 }
+                Some(("section", name)) if !name.is_empty() && name.len() <= MAX_SECTION_BYTES => {
+                    route.section = Some(name.to_owned());
+                }
                 _ => {}
             }
         }
@@ -90,7 +98,15 @@ impl Route {
             text.push_str("&topic=");
             text.push_str(topic);
         }
-        let is_ours = |member: &&str| member.starts_with("view=") || member.starts_with("topic=");
+        if let Some(section) = &self.section {
+            text.push_str("&section=");
+            text.push_str(section);
+        }
+        let is_ours = |member: &&str| {
+            ["view=", "topic=", "section="]
+                .iter()
+                .any(|own| member.starts_with(own))
+        };
         for member in fragment
             .split('&')
             .filter(|member| !member.is_empty() && !is_ours(member))
@@ -119,6 +135,7 @@ mod tests {
         Route {
             view,
             topic: topic.map(str::to_owned),
+            section: None,
         }
     }
 
@@ -138,6 +155,18 @@ mod tests {
         assert_eq!(Route::read("view=nothing&topic="), Route::default());
         assert_eq!(Route::read(&["topic=", &"x".repeat(250)].concat()), Route::default());
         assert_eq!(route(View::Topics, None).write(""), "view=topics");
+    }
+
+    #[test]
+    fn a_link_to_a_section_is_kept_until_another_view_is_gone_to() {
+        let route_there = Route::read("view=config&section=limit&interval=500");
+        assert_eq!(
+            (route_there.view, route_there.section.as_deref()),
+            (View::Config, Some("limit"))
+        );
+        let text = route_there.write("view=config&section=source&interval=500");
+        assert_eq!(text, "view=config&section=limit&interval=500");
+        assert_eq!(route(View::Limits, None).write(&text), "view=limits&interval=500");
     }
 
     proptest! {

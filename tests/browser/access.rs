@@ -196,3 +196,49 @@ async fn nobody_is_shut_out_of_the_limits_view() {
     page.shows("figures of").await;
     is_fit_for_all(&mut page, "limits, disconnected").await;
 }
+
+#[tokio::test]
+async fn nobody_is_shut_out_of_the_config_view_in_any_of_its_states() {
+    let mut page = Page::open("view=config&topics=host.cpu&interval=1000").await;
+    page.shows("source.cpu_hz").await;
+    page.change(r#"{"source":{"disk_hz":2}}"#).await;
+    page.browser
+        .wait_for(
+            "the history",
+            MOVES,
+            "document.querySelectorAll('.past ol > li').length === 2",
+        )
+        .await;
+    is_fit_for_all(&mut page, "settings").await;
+
+    // Three changes wait: one as it should be, one that is not valid, one that collides with another client's.
+    for (key, typed) in [("cpu", '4'), ("network", 'x'), ("memory", '1')] {
+        let field = format!("document.getElementById('c-source.{key}_hz')");
+        page.browser.run(&format!("{field}.focus(); {field}.select()")).await;
+        page.browser.press(&[typed]).await;
+    }
+    page.change(r#"{"source":{"memory_hz":3}}"#).await;
+    page.browser
+        .wait_for("the conflict", MOVES, "document.querySelector('.key.conflict')")
+        .await;
+    page.browser
+        .run("[...document.querySelectorAll('.past button')].find(it => it.checkVisibility()).click()")
+        .await;
+    let file = page.program.data.path().join("settings.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("disk_hz = 2.0", "disk_hz = 200.0")).unwrap();
+    page.browser
+        .wait_for(
+            "the notice",
+            MOVES,
+            "document.querySelector('.settings .refused').checkVisibility()",
+        )
+        .await;
+    is_fit_for_all(&mut page, "changes, a conflict, a way back and a refusal").await;
+
+    page.program.stop().await;
+    page.browser
+        .wait_for("how old it is", MOVES, "document.querySelector('.settings.stale')")
+        .await;
+    is_fit_for_all(&mut page, "settings, disconnected").await;
+}

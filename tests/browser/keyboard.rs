@@ -16,7 +16,7 @@ const MARK: &str = "
             && (it.tabIndex >= 0 || it.matches('a, button, input, select, textarea, summary')));
     // Of this the order is read: what belongs together is gone through before the next.
     const PARTS = 'header, .late, .race, .over-time, .costs, .leader, .topics, .limits, .stages, .workload, .list, .feed, .event, .publish .form, '
-        + '.now, .timeline, .members, .raft, .totals, .history, .try, .own, .policies, .clients';
+        + '.now, .timeline, .members, .raft, .totals, .history, .try, .own, .policies, .clients, .settings, .review, .reach, .past, .fixed';
     const box = it => { const {left, top, right, bottom} = it.getBoundingClientRect();
         return {left: left + scrollX, top: top + scrollY, right: right + scrollX, bottom: bottom + scrollY}; };
     const channels = color => color.match(/[0-9.]+/g).map(Number);
@@ -136,7 +136,7 @@ async fn walk(page: &mut Page, state: &str) {
 /// Goes by Tab alone to the element that the selector names.
 async fn tab_to(page: &mut Page, css: &str) {
     let there = format!("document.activeElement.matches({})", json!(css));
-    for _ in 0..60 {
+    for _ in 0..160 {
         if page.browser.eval(&there).await == true {
             return;
         }
@@ -221,6 +221,67 @@ async fn tab_comes_to_each_control_of_the_topics_view_once() {
         page.browser.resize(width, height).await;
         walk(&mut page, &format!("the Topics view, {width} px")).await;
     }
+}
+
+#[tokio::test]
+async fn tab_comes_to_each_control_of_the_config_view_once_also_while_a_change_waits_to_be_applied() {
+    let mut page = Page::open("view=config&topics=host.cpu&interval=1000").await;
+    let filled = "(document.getElementById('c-log.filter') || {}).value && document.querySelector('.past ol > li')";
+    page.browser.wait_for("the settings to be shown", MOVES, filled).await;
+    page.change(r#"{"source":{"memory_hz":1}}"#).await;
+    comes(
+        &mut page,
+        "the change in the history",
+        "document.querySelectorAll('.past ol > li').length === 2",
+    )
+    .await;
+    for (width, height) in [(1440, 900), (390, 844)] {
+        page.browser.resize(width, height).await;
+        walk(&mut page, &format!("the Config view, {width} px")).await;
+    }
+    page.browser
+        .run("const it = document.getElementById('c-source.cpu_hz'); it.focus(); it.select()")
+        .await;
+    page.browser.press(&['4']).await;
+    page.shows("1 change ").await;
+    for (width, height) in [(1440, 900), (390, 844)] {
+        page.browser.resize(width, height).await;
+        walk(&mut page, &format!("the Config view with a change, {width} px")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_setting_is_changed_and_taken_back_by_keys_alone() {
+    let mut page = Page::open("view=config&topics=host.cpu&interval=1000").await;
+    let filled = "(document.getElementById('c-log.filter') || {}).value && document.querySelector('.past ol > li')";
+    page.browser.wait_for("the settings to be shown", MOVES, filled).await;
+    let cpu_hz = async |page: &Page| {
+        let settings = freshet_tests::http::get(page.program.address, "/api/v1/settings").await;
+        settings.json::<Value>()["settings"]["source"]["cpu_hz"].clone()
+    };
+    tab_to(&mut page, "[id='c-source.cpu_hz']").await;
+    page.browser.run("document.activeElement.select()").await;
+    page.browser.press(&['4']).await;
+    comes(
+        &mut page,
+        "the change",
+        "document.querySelector('.review').checkVisibility()",
+    )
+    .await;
+    tab_to(&mut page, ".review button.go").await;
+    page.browser.press(&[key::ENTER]).await;
+    freshet_tests::until("it to be in force", async || cpu_hz(&page).await == 4.0).await;
+    tab_to(&mut page, ".past button[aria-label='Roll back to version 1']").await;
+    page.browser.press(&[key::ENTER]).await;
+    comes(
+        &mut page,
+        "the difference, and the focus on it",
+        "document.activeElement.closest('.past .back')",
+    )
+    .await;
+    tab_to(&mut page, ".past .back button.go").await;
+    page.browser.press(&[key::SPACE]).await;
+    freshet_tests::until("the way back", async || cpu_hz(&page).await == 10.0).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod edits;
 mod fixed;
 mod formats;
 mod history;
+mod jump;
 mod keys;
 mod propagation;
 mod review;
@@ -179,8 +180,9 @@ pub fn config_view(ui: Ui) -> AnyView {
                 Some(it) => say(
                     refused,
                     &[
-                        &*it.key,
-                        ": ",
+                        // Most reasons begin with it.
+                        if it.reason.contains(&it.key) { "" } else { &it.key },
+                        if it.reason.contains(&it.key) { "" } else { ": " },
                         &*it.reason,
                         ". It was found ",
                         &*format::ago(frame.now_us - it.refused_us as f64),
@@ -230,6 +232,7 @@ pub fn config_view(ui: Ui) -> AnyView {
                     <label class="check"><input type="checkbox" on:change=only/>"only what is not the default"</label>
                     {copy(board)}
                 </div>
+                {jump::links(board)}
                 {keys::sections(board)}
                 <p class="dim" role="status" hidden=move || !none.get()>"No setting is like that."</p>
             </section>
@@ -331,7 +334,7 @@ fn heading(frame: &Frame<'_>, ui: Ui, status: Option<&SettingsStatus>) -> String
         None if status.in_force.version == 0 => ["the store has not been read yet · by ", by].concat(),
         None => {
             let who = &status.in_force.changed_by;
-            ["version ", &*version, ", ", &*age, " old, by ", who, " · by ", by].concat()
+            ["version ", &*version, ", ", &*age, " ago by ", who, " · by ", by].concat()
         }
     }
 }

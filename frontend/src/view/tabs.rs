@@ -22,7 +22,11 @@ fn tab(ui: Ui, view: View) -> AnyView {
         if !(event.ctrl_key() || event.meta_key() || event.shift_key()) {
             event.prevent_default();
             let topic = route.with_untracked(|route| route.topic.clone());
-            ui.go(Route { view, topic });
+            ui.go(Route {
+                view,
+                topic,
+                section: None,
+            });
         }
     };
     view! { <a href=["#view=", view.name()].concat() aria-current=current on:click=go>{view.title()}</a> }.into_any()

@@ -159,5 +159,6 @@ fn choose(ui: Ui, topic: String) {
     ui.go(Route {
         view: View::Topics,
         topic: Some(topic),
+        section: None,
     });
 }

@@ -28,7 +28,7 @@ pub fn fixed(board: Board) -> AnyView {
     };
     view! {
         <section class="panel fixed" aria-label="Fixed configuration">
-            <div class="head"><h2>"Fixed at the start"</h2><span class="dim">{head}</span></div>
+            <div class="head"><h2 id="at-fixed" tabindex="-1">"Fixed at the start"</h2><span class="dim">{head}</span></div>
             <p class="dim" hidden=is_known>{live(board.no_fixed)}</p>
             <table hidden=move || !is_known()>
                 <caption class="unseen">"Every key of the fixed configuration, its value, default and source"</caption>

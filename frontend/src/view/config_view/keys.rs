@@ -3,6 +3,7 @@
 use freshet_wire::{SettingKey, SettingKind};
 use leptos::ev;
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
 
 use super::super::bind::{Class, Flag, Text, class, click, if_empty, is, live, say};
 use super::super::format;
@@ -29,6 +30,8 @@ pub struct Row {
     /// What stands in the field.
     typed: Text,
     error: Text,
+    /// What somebody else made of it while it was edited here.
+    meanwhile: Text,
     look: Class,
     hidden: Flag,
     source: Text,
@@ -42,12 +45,19 @@ impl Row {
             key: StoredValue::new(key),
             typed: Text::default(),
             error: Text::default(),
+            meanwhile: Text::default(),
             look: Class::new("key"),
             hidden: Flag::new(false),
             source: Text::default(),
             changed: Text::default(),
             is_default: Flag::new(true),
         }
+    }
+
+    /// The first part of its key.
+    fn section(&self) -> String {
+        self.key
+            .with_value(|key| key.key.split('.').next().unwrap_or_default().to_owned())
     }
 
     /// What is in force and what is pending.
@@ -60,6 +70,10 @@ impl Row {
             put(self.typed, typed);
             let error = pending.and_then(|pending| pending.after.as_ref().err());
             put(self.error, error.cloned().unwrap_or_default());
+            match pending.filter(|it| it.conflict.is_some()) {
+                Some(_) => say(self.meanwhile, &["became ", &said(&now), " meanwhile"]),
+                None => say(self.meanwhile, &[]),
+            }
             put(
                 self.look,
                 match pending {
@@ -132,6 +146,7 @@ impl Row {
                 </th>
                 <td class="field">
                     {self.field(board, &key, id, what)}<span class="unit">{unit}</span>
+                    <span class="became" hidden=if_empty(self.meanwhile)>{live(self.meanwhile)}</span>
                     <span class="wrong" role="alert" hidden=if_empty(self.error)>{live(self.error)}</span>
                 </td>
                 <td class="default">
@@ -182,9 +197,19 @@ impl Row {
             SettingKind::Integer => ("numeric", "number"),
             _ => ("text", "wide mono"),
         };
+        // From a field to Apply it is otherwise as many stops as there are fields.
+        let on = move |event: ev::KeyboardEvent| {
+            if event.key() == "Enter"
+                && let Ok(Some(apply)) = document().query_selector(".review .go")
+                && let Some(apply) = apply.dyn_ref::<web_sys::HtmlElement>()
+            {
+                event.prevent_default();
+                let _ = apply.focus();
+            }
+        };
         view! {
             <input id=id class=look inputmode=mode autocomplete="off" spellcheck="false" aria-describedby=what
-                aria-invalid=invalid on:input=typed prop:value=live(self.typed)/>
+                aria-invalid=invalid on:keydown=on on:input=typed prop:value=live(self.typed)/>
         }
         .into_any()
     }
@@ -197,6 +222,25 @@ pub fn is_none_shown(board: Board) -> bool {
         .with_untracked(|rows| !rows.is_empty() && rows.iter().all(|row| row.hidden.get_untracked()))
 }
 
+/// The sections that there are, each with its words.
+pub fn titles(board: Board) -> Vec<(String, String)> {
+    let mut names: Vec<String> = Vec::new();
+    board.rows.with(|rows| {
+        for row in rows {
+            let name = row.section();
+            if names.last() != Some(&name) {
+                names.push(name);
+            }
+        }
+    });
+    names.into_iter().map(|name| (name.clone(), title(&name))).collect()
+}
+
+fn title(section: &str) -> String {
+    let title = SECTIONS.iter().find(|(name, _)| *name == section);
+    title.map_or(section, |(_, title)| title).to_owned()
+}
+
 pub fn sections(board: Board) -> AnyView {
     let waiting = Flag::new(true);
     Effect::new(move |_| waiting.set(board.rows.with(Vec::is_empty)));
@@ -204,9 +248,7 @@ pub fn sections(board: Board) -> AnyView {
         let rows = board.rows.get();
         let mut sections: Vec<(String, Vec<Row>)> = Vec::new();
         for row in rows {
-            let name = row
-                .key
-                .with_value(|key| key.key.split('.').next().unwrap_or_default().to_owned());
+            let name = row.section();
             match sections.last_mut() {
                 Some((last, rows)) if *last == name => rows.push(row),
                 _ => sections.push((name, vec![row])),
@@ -225,15 +267,14 @@ pub fn sections(board: Board) -> AnyView {
 }
 
 fn section(board: Board, name: String, rows: Vec<Row>) -> AnyView {
-    let title = SECTIONS.iter().find(|(section, _)| *section == name);
-    let title = title.map_or_else(|| name.clone(), |(_, title)| (*title).to_owned());
+    let (title, id) = (title(&name), ["at-", &*name].concat());
     let parts = rows.clone();
     let empty = move || parts.iter().all(|row| row.hidden.get());
     let rows: Vec<_> = rows.into_iter().map(|row| row.view(board)).collect();
     view! {
         <div class="section" hidden=empty>
             <table>
-                <caption><h3>{title}</h3></caption>
+                <caption><h3 id=id tabindex="-1">{title}</h3></caption>
                 <thead><tr>
                     <th scope="col">"setting"</th>
                     <th scope="col">"value"</th>

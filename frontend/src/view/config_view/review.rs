@@ -58,8 +58,7 @@ pub fn review(board: Board) -> AnyView {
             .iter()
             .filter_map(|change| Some((&*change.key, change.after.clone().ok()?)));
         let patch = patch(values).to_string();
-        let typed = secret.get_untracked().map(|input| input.value().trim().to_owned());
-        let token = typed.filter(|token| !token.is_empty()).unwrap_or_else(kept_token);
+        let token = typed_token(secret).unwrap_or_else(kept_token);
         put(busy, true);
         say(answer, &[]);
         spawn_local(async move {
@@ -98,6 +97,8 @@ pub fn review(board: Board) -> AnyView {
         board.refresh();
     });
     let lines = move || {
+        // Who changed what meanwhile is known a moment later than that it was.
+        board.history.track();
         board
             .pending
             .get()
@@ -116,15 +117,47 @@ pub fn review(board: Board) -> AnyView {
                     </span>
                 </div>
                 <ul>{lines}</ul>
-                <p class="token" hidden=is(no_token_needed)>
-                    <label for="config-token">"admin token, kept for this tab"</label>
-                    <input id="config-token" type="password" node_ref=secret autocomplete="off"/>
-                </p>
+                {token_field("config-token", no_token_needed, secret)}
             </form>
         </section>
         <p class="outcome" role="status"><span class=class(look)>{live(answer)}</span></p>
     }
     .into_any()
+}
+
+/// Asks for the admin token.
+pub fn token_field(id: &'static str, is_not_needed: Flag, secret: NodeRef<Input>) -> AnyView {
+    view! {
+        <p class="token" hidden=is(is_not_needed)>
+            <label for=id>"admin token, kept for this tab"</label>
+            <input id=id type="password" node_ref=secret autocomplete="off"/>
+        </p>
+    }
+    .into_any()
+}
+
+/// What was typed there.
+pub fn typed_token(secret: NodeRef<Input>) -> Option<String> {
+    let typed = secret.get_untracked()?.value().trim().to_owned();
+    Some(typed).filter(|token| !token.is_empty())
+}
+
+/// Why nothing was changed: there was none, or another one.
+pub fn needs_token(token: &str) -> &'static str {
+    match token.is_empty() {
+        true => "Only with the admin token can settings be changed.",
+        false => "This is not the admin token.",
+    }
+}
+
+/// Who changed a key last, and with which version, as far as the history says.
+fn last_changed(board: Board, key: &str) -> Option<(String, u64)> {
+    board.history.with_untracked(|changes| {
+        let change = changes
+            .iter()
+            .find(|it| it.changes.iter().any(|part| part.key == key))?;
+        Some((change.changed_by.clone(), change.version))
+    })
 }
 
 fn line(board: Board, pending: Pending) -> AnyView {
@@ -151,13 +184,12 @@ fn line(board: Board, pending: Pending) -> AnyView {
         Err(why) => (String::from("not valid"), Some(["it takes ", &*why].concat())),
     };
     let meanwhile = conflict.map(|began| {
-        let words = [
-            "Somebody else changed it meanwhile, from ",
-            &*said(&began),
-            " to ",
-            &*said(&before),
-            ".",
-        ];
+        let (by, version) = match last_changed(board, &key) {
+            Some((by, version)) => (by, [" (version ", &*format::count(version), ")"].concat()),
+            None => (String::from("Somebody else"), String::new()),
+        };
+        let (from, to) = (said(&began), said(&before));
+        let words = [&*by, " changed it meanwhile, from ", &from, " to ", &to, &version, "."];
         view! {
             <span class="meanwhile">
                 {words.concat()}" "
@@ -207,11 +239,7 @@ fn applied(status: &SettingsStatus) -> String {
 /// What the server said no with; a field that it names is marked.
 async fn refused(board: Board, failure: Failure, token: &str) -> String {
     if failure.needs_token() {
-        let words = match token.is_empty() {
-            true => "Only with the admin token can settings be changed.",
-            false => "This is not the admin token.",
-        };
-        return words.to_owned();
+        return needs_token(token).to_owned();
     }
     if failure.status == Some(412) {
         // What somebody else made of them meanwhile; what collides with it is marked then.
