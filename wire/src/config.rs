@@ -55,9 +55,16 @@ impl ConfigKey {
 pub enum ConfigSource {
     Default,
     /// The configuration file, and the line in it, from 1.
-    File { file: String, line: Option<u32> },
+    File {
+        file: String,
+        line: Option<u32>,
+    },
     /// A variable of the environment.
-    Environment { variable: String },
+    Environment {
+        variable: String,
+    },
     /// A flag of the command line.
-    Flag { flag: String },
+    Flag {
+        flag: String,
+    },
 }

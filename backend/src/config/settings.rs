@@ -3,6 +3,7 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::key::Key;
 use super::{Nothing, engine, settings};
 
 /// The engine that keeps the live settings (`[settings]` in the file).
@@ -22,4 +23,15 @@ impl<'de> Deserialize<'de> for SettingsEngine {
             _ => Err(D::Error::custom("engine: \"file\" is expected")),
         }
     }
+}
+
+pub(super) fn keys() -> Vec<Key> {
+    vec![
+        Key::choice(
+            "settings.engine",
+            &["file"],
+            "Where the live settings are kept: settings.toml in the data folder.",
+        )
+        .default("file"),
+    ]
 }

@@ -111,6 +111,8 @@ fn takes(key: &SettingKey) -> String {
         (SettingKind::Flag, _) => "true or false".to_owned(),
         (SettingKind::Networks, _) => format!("Up to {most} {}", key.unit),
         (SettingKind::Text, _) => format!("Up to {most} bytes"),
+        (SettingKind::Texts, _) => "A list of texts".to_owned(),
+        (SettingKind::Table, _) => "A table of texts".to_owned(),
     };
     format!("{takes}; the default is {}.", key.default)
 }
