@@ -12,7 +12,15 @@
 mod bounds;
 mod election;
 mod fault;
-#[cfg(test)]
+// They go through every engine's keys.
+#[cfg(all(
+    test,
+    feature = "cloud-pubsub",
+    feature = "etcd",
+    feature = "kafka",
+    feature = "redis",
+    feature = "zookeeper"
+))]
 mod fuzz;
 mod key;
 mod limit;
@@ -23,7 +31,14 @@ mod server;
 mod settings;
 mod source;
 mod stated;
-#[cfg(test)]
+#[cfg(all(
+    test,
+    feature = "cloud-pubsub",
+    feature = "etcd",
+    feature = "kafka",
+    feature = "redis",
+    feature = "zookeeper"
+))]
 mod tests;
 mod tree;
 mod zookeeper;

@@ -29,15 +29,17 @@ impl Fault {
 /// `FILE:LINE: key: why; what would be right`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", Place(&self.place))?;
+        let mut text = format!("{}: ", Place(&self.place));
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            text.push_str(&self.key);
+            text.push_str(": ");
+        }
+        text.push_str(&self.why);
+        if !self.right.is_empty() {
+            text.push_str("; ");
+            text.push_str(&self.right);
         }
         // One fault, one line, whatever was typed.
-        let text = match self.right.is_empty() {
-            true => self.why.clone(),
-            false => format!("{}; {}", self.why, self.right),
-        };
         for c in text.chars() {
             match c.is_control() {
                 true => write!(f, "{}", c.escape_default())?,

@@ -244,14 +244,16 @@ impl<'a> Values<'a> {
     }
 
     fn seed(&self, seeds: Seeds<'_>, faults: &mut Vec<Fault>) -> Settings {
-        let set = self.set.iter().filter(|(name, _)| name.starts_with(SEED));
-        let seed = nested(set.map(|(name, entry)| (&name[SEED.len()..], &entry.value)));
+        // What is not set has its default, so that half a quota may be.
+        let keys = self.keys.0.iter().filter_map(|key| key.name.strip_prefix(SEED));
+        let seed = nested(keys.map(|name| (name, self.value(&format!("{SEED}{name}")))));
         (seeds.check)(&seed).unwrap_or_else(|(key, why)| {
             let key = format!("{SEED}{key}");
+            let inside = format!("{key}.");
             let at = self
                 .set
                 .iter()
-                .find(|(name, _)| name.starts_with(&key) || key.starts_with(**name));
+                .find(|(name, _)| **name == key || name.starts_with(&inside) || key.starts_with(&format!("{name}.")));
             let place = at.map_or(ConfigSource::Default, |(_, entry)| entry.source.clone());
             faults.push(Fault::new(place, &key, why, ""));
             Settings::default()

@@ -114,6 +114,7 @@ impl Keys {
         let same = same.find(|key| key.name.rsplit('.').next() == Some(last));
         match same {
             Some(key) => format!("did you mean {}?", key.name),
+            None if members.is_empty() => "`freshet config example` has every key".to_owned(),
             None => format!("here stand {}", members.into_iter().collect::<Vec<_>>().join(", ")),
         }
     }

@@ -484,6 +484,50 @@ const ENGINES: [&[(&str, &str)]; 4] = [
     &[("pubsub.engine", "memory")],
 ];
 
+/// A file whose keys are all taken out of their comments.
+fn bare(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let bare = line
+            .strip_prefix('#')
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+        bare.unwrap_or(line).to_owned() + "\n"
+    });
+    lines.collect()
+}
+
+/// The example as somebody would use it: these engines, and every key that they take.
+pub(super) fn uncommented() -> Vec<String> {
+    let bare = bare(&example(seeds().settings));
+    let of = |engines: &[(&str, &str)]| {
+        let mut section = String::new();
+        let mut lines = Vec::new();
+        for line in bare.lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']').to_owned() + ".";
+            }
+            let name = line.split(" = ").next().unwrap_or_default();
+            let path = format!("{section}{name}");
+            let chosen = |engine: &str| {
+                engines
+                    .iter()
+                    .find(|(name, _)| *name == engine)
+                    .map(|(_, value)| *value)
+            };
+            let of = key(&path).and_then(|key| key.of).is_none_or(|(engine, values)| {
+                let default = key(engine).and_then(|key| key.default.as_str()).unwrap();
+                values.contains(&chosen(engine).unwrap_or(default))
+            });
+            match chosen(&path) {
+                Some(engine) => lines.push(format!("{name} = '{engine}'")),
+                None if of => lines.push(line.to_owned()),
+                None => {}
+            }
+        }
+        lines.join("\n")
+    };
+    ENGINES.iter().map(|engines| of(engines)).collect()
+}
+
 #[test]
 fn the_example_has_every_key_and_its_defaults() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/freshet.toml")).unwrap();
@@ -497,16 +541,7 @@ fn the_example_has_every_key_and_its_defaults() {
         "as it stands it sets nothing"
     );
     // Uncommented, each key has the default of the table, or shows a value where there is none.
-    let bare: String = text
-        .lines()
-        .map(|line| {
-            line.strip_prefix('#')
-                .filter(|rest| !rest.starts_with(' '))
-                .unwrap_or(line)
-                .to_owned()
-                + "\n"
-        })
-        .collect();
+    let bare = bare(&text);
     let document: toml_edit::DocumentMut = bare.parse().unwrap();
     let mut left: BTreeSet<String> = BTreeSet::new();
     let all = table().iter().cloned().chain(seeds().settings.iter().map(Key::seed));
@@ -523,36 +558,8 @@ fn the_example_has_every_key_and_its_defaults() {
         .filter(|line| !line.starts_with('#') && line.contains(" = "))
         .count();
     assert_eq!(count, left.len(), "there is one that the table has not");
-    for engines in ENGINES {
-        // As somebody would: the engines, and the keys that they take.
-        let mut section = String::new();
-        let mut lines = Vec::new();
-        for line in bare.lines() {
-            if let Some(name) = line.strip_prefix('[') {
-                section = name.trim_end_matches(']').to_owned() + ".";
-            }
-            let name = line.split(" = ").next().unwrap_or_default();
-            let path = format!("{section}{name}");
-            let chosen = engines.iter().find(|(engine, _)| *engine == path);
-            let Some(key) = key(&path) else {
-                lines.push(line.to_owned());
-                continue;
-            };
-            let of = key.of.is_none_or(|(engine, values)| {
-                let default = super::key(engine).unwrap().default.as_str().unwrap();
-                let chosen = engines
-                    .iter()
-                    .find(|(name, _)| *name == engine)
-                    .map_or(default, |(_, value)| value);
-                values.contains(&chosen)
-            });
-            match chosen {
-                Some((_, engine)) => lines.push(format!("{name} = '{engine}'")),
-                None if of => lines.push(line.to_owned()),
-                None => {}
-            }
-        }
-        let config = toml(&lines.join("\n")).unwrap();
+    for (engines, text) in ENGINES.iter().zip(uncommented()) {
+        let config = toml(&text).unwrap();
         for told in &config.stated.keys {
             let key = key(&told.key).unwrap();
             let is_engine = engines.iter().any(|(engine, _)| *engine == told.key);

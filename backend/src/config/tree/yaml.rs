@@ -6,6 +6,15 @@ use serde_json::{Number, Value};
 use super::{MOST_DEPTH, Member, Node, Unreadable};
 
 pub(super) fn parse(text: &str) -> Result<Vec<Member>, Unreadable> {
+    let last = u32::try_from(text.lines().count()).unwrap_or(u32::MAX).max(1);
+    // What is missing at the end is told to be behind it.
+    document(text).map_err(|unreadable| Unreadable {
+        line: unreadable.line.clamp(1, last),
+        ..unreadable
+    })
+}
+
+fn document(text: &str) -> Result<Vec<Member>, Unreadable> {
     let mut events = Events(Parser::new_from_str(text));
     let mut root = None;
     loop {
