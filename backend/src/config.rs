@@ -59,7 +59,7 @@ pub use self::limit::{ForwardedHeader, LimitConfig, LimitEngine, RedisConfig};
 pub use self::load::{Seeds, load};
 pub use self::print::{example, print};
 pub use self::pubsub::{CloudPubSubConfig, KafkaConfig, LogConfig, PubSub};
-pub use self::settings::SettingsEngine;
+pub use self::settings::{SettingsEngine, SettingsEtcd, SettingsZooKeeper};
 pub use self::source::{Flag, Given, Sources};
 pub use self::tree::Format;
 pub use self::zookeeper::ZooKeeperConfig;

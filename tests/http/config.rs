@@ -75,7 +75,7 @@ async fn each_key_is_told_with_its_value_and_where_that_came_from_and_no_secret(
     );
     assert_eq!(key("limit.clients").source, ConfigSource::Default);
     assert!(
-        !told.keys.iter().any(|key| key.key == "election.ttl_s"),
+        !told.keys.iter().any(|key| key.key == "election.endpoints"),
         "raft has none"
     );
     let change = server.send(Method::POST, "/api/v1/config", &[], "{}").await;
@@ -96,7 +96,7 @@ async fn a_static_key_is_not_changed_live_and_the_refusal_says_where_it_is_set()
             "freshet.toml:3",
         ),
         (json!({"listen": "127.0.0.1:1"}), "listen", "default"),
-        (json!({"election": {"ttl_s": 7}}), "election.ttl_s", "engine"),
+        (json!({"election": {"prefix": "x"}}), "election.prefix", "engine"),
     ] {
         let answer = server
             .send(Method::PATCH, "/api/v1/settings", &[], &patch.to_string())

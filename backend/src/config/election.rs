@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-#[cfg(feature = "etcd")]
 use std::time::Duration;
 
 use serde::de::Error;
@@ -38,6 +37,26 @@ impl<'de> Deserialize<'de> for Election {
     }
 }
 
+impl Election {
+    /// How long a lease is to be, where the engine has one, as long as the live settings do not say otherwise.
+    pub fn ttl(&self) -> Option<Duration> {
+        match self {
+            Self::Raft(_) => None,
+            Self::Etcd(etcd) => Some(Duration::from_secs(etcd.ttl_s)),
+            Self::ZooKeeper(zookeeper) => Some(Duration::from_secs(zookeeper.session_timeout_s)),
+        }
+    }
+
+    /// Has it be so long until the live settings are read.
+    pub(super) fn lease(&mut self, ttl_s: u64) {
+        match self {
+            Self::Raft(_) => {}
+            Self::Etcd(etcd) => etcd.ttl_s = ttl_s,
+            Self::ZooKeeper(zookeeper) => zookeeper.session_timeout_s = ttl_s,
+        }
+    }
+}
+
 impl Default for Election {
     fn default() -> Self {
         Self::Raft(RaftConfig::default())
@@ -66,7 +85,9 @@ pub struct EtcdConfig {
     pub endpoints: Vec<String>,
     /// What the keys begin with: one service, one prefix.
     pub prefix: String,
-    /// How long a leader that falls silent keeps the lead, in seconds. etcd itself grants no less than two or so.
+    /// How long a leader that falls silent keeps the lead, in seconds, until the live setting `election.lease_ttl_s` is read. etcd itself grants
+    /// no less than two or so.
+    #[serde(skip, default = "lease_ttl_s")]
     pub ttl_s: u64,
     pub user: Option<String>,
     pub password: Option<String>,
@@ -84,6 +105,10 @@ impl fmt::Debug for EtcdConfig {
             .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
+}
+
+fn lease_ttl_s() -> u64 {
+    5
 }
 
 /// PEM files.
@@ -148,23 +173,8 @@ pub(super) fn keys() -> Vec<Key> {
             }),
     ];
     keys.extend(etcd_keys("election", ENGINE));
-    keys.push(
-        Key::integer(
-            "election.ttl_s",
-            (1, 3600),
-            "seconds",
-            "How long a leader that falls silent keeps the lead. etcd itself grants no less than two or so.",
-        )
-        .default(5)
-        .of(ENGINE, ETCD),
-    );
     keys.extend(zookeeper::keys("election", ENGINE));
-    keys.push(zookeeper::session_timeout(
-        "election",
-        ENGINE,
-        "How long a leader that falls silent keeps the lead.",
-    ));
-    keys.extend(user_keys("election", ENGINE, BOTH));
+    keys.extend(user_keys("election", ENGINE));
     keys
 }
 
@@ -206,15 +216,15 @@ pub(super) fn etcd_keys(section: &str, engine: &'static str) -> Vec<Key> {
 }
 
 /// As whom a cluster is asked, below this section.
-pub(super) fn user_keys(section: &str, engine: &'static str, engines: &'static [&'static str]) -> [Key; 2] {
+pub(super) fn user_keys(section: &str, engine: &'static str) -> [Key; 2] {
     [
         Key::text(format!("{section}.user"), "As whom the cluster is asked.")
             .example("freshet")
-            .of(engine, engines),
+            .of(engine, BOTH),
         Key::text(format!("{section}.password"), "The password of that user.")
             .secret()
             .example("secret")
-            .of(engine, engines),
+            .of(engine, BOTH),
     ]
 }
 

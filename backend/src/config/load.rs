@@ -283,6 +283,16 @@ impl<'a> Values<'a> {
             seeded: stated::seeded(self),
         };
         config.pubsub.keep(config.seed.retention);
+        // What an engine begins with where nobody says how long a lease is.
+        match self.set.contains_key("seed.election.lease_ttl_s") {
+            true => config.election.lease(config.seed.election.lease_ttl_s),
+            false => {
+                _ = config
+                    .election
+                    .ttl()
+                    .map(|ttl| config.seed.election.lease_ttl_s = ttl.as_secs())
+            }
+        }
         Ok(config)
     }
 

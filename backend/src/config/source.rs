@@ -16,7 +16,9 @@ const NAMES: [&str; 4] = ["freshet.toml", "freshet.yaml", "freshet.yml", "freshe
 /// A variable that is older than the rule for their names.
 const ALIASES: [(&str, &str); 1] = [("FRESHET_LOG", "seed.log.filter")];
 /// Keys that were static once, and are live settings now.
-const MOVED: [(&str, &str); 4] = [
+const MOVED: [(&str, &str); 6] = [
+    ("election.ttl_s", "seed.election.lease_ttl_s"),
+    ("election.session_timeout_s", "seed.election.lease_ttl_s"),
     ("pubsub.max_age_s", "seed.retention.max_age_s"),
     ("pubsub.max_bytes", "seed.retention.max_bytes"),
     ("pubsub.spool.max_age_s", "seed.retention.max_age_s"),

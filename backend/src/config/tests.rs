@@ -105,13 +105,13 @@ fn a_file_names_the_engines_and_their_settings() {
         panic!()
     };
     assert_eq!((&*config.path, config.session_timeout_s), ("/freshet", 6));
-    let user = format!("{servers}path = '/a/b'\nsession_timeout_s = 10\nuser = 'u'\npassword = 'secret'");
+    let user = format!("{servers}path = '/a/b'\nuser = 'u'\npassword = 'secret'\n[seed.election]\nlease_ttl_s = 10");
     let Election::ZooKeeper(config) = toml(&user).unwrap().election else {
         panic!()
     };
     assert_eq!((&*config.path, config.session_timeout_s), ("/a/b", 10));
     assert!(!format!("{config:?}").contains("secret"));
-    let etcd = "[election]\nengine = 'etcd'\nendpoints = ['https://e:2379']\nttl_s = 2\ntls = {ca = 'ca.pem'}";
+    let etcd = "[election]\nengine = 'etcd'\nendpoints = ['https://e:2379']\ntls = {ca = 'ca.pem'}\n[seed]\nelection.lease_ttl_s = 2";
     let Election::Etcd(config) = toml(etcd).unwrap().election else {
         panic!()
     };
@@ -184,8 +184,8 @@ fn what_is_wrong_is_told_with_line_key_reason_and_what_would_be_right() {
             "freshet.toml:2: pubsub.max_topisc: there is no such key; did you mean pubsub.max_topics?",
         ),
         (
-            "[pubsub]\nttl_s = 20",
-            "freshet.toml:2: pubsub.ttl_s: there is no such key; did you mean election.ttl_s?",
+            "[pubsub]\nendpoints = 20",
+            "freshet.toml:2: pubsub.endpoints: there is no such key; did you mean election.endpoints?",
         ),
         (
             "[pubsup]\n",
@@ -245,7 +245,7 @@ fn what_is_wrong_is_told_with_line_key_reason_and_what_would_be_right() {
         ),
         (
             "[election]\nengine = 'etcd'\nendpoints = ['http://e']\nttl_s = 0",
-            "freshet.toml:4: election.ttl_s: 0 is out of its bounds; election.ttl_s takes a whole number, 1 to 3600 seconds",
+            "freshet.toml:4: election.ttl_s: there is no such key; it is a live setting, and a file only seeds those: seed.election.lease_ttl_s would be right",
         ),
         (
             "[election]\nengine = 'etcd'\nendpoints = ['http://e']\nuser = 'u'",
@@ -285,7 +285,7 @@ fn what_is_wrong_is_told_with_line_key_reason_and_what_would_be_right() {
         ),
         (
             "[election]\nengine = 'zookeeper'\nservers = ['a']\nsession_timeout_s = 0",
-            "freshet.toml:4: election.session_timeout_s: 0 is out of its bounds",
+            "freshet.toml:4: election.session_timeout_s: there is no such key; it is a live setting",
         ),
         (
             "[election]\nengine = 'zookeeper'\nservers = ['a']\nuser = 'u:v'\npassword = 'p'",
@@ -480,8 +480,12 @@ const ENGINES: [&[(&str, &str)]; 4] = [
         ("election.engine", "etcd"),
         ("limit.engine", "redis"),
     ],
-    &[("pubsub.engine", "cloud-pubsub"), ("election.engine", "zookeeper")],
-    &[("pubsub.engine", "memory")],
+    &[
+        ("pubsub.engine", "cloud-pubsub"),
+        ("election.engine", "zookeeper"),
+        ("settings.engine", "etcd"),
+    ],
+    &[("pubsub.engine", "memory"), ("settings.engine", "zookeeper")],
 ];
 
 /// A file whose keys are all taken out of their comments.

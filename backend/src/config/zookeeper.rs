@@ -8,8 +8,6 @@ use serde_json::Value;
 use super::key::{Key, shown};
 use super::server::{each, text};
 
-/// Seconds of a session: what an ensemble grants has bounds of its own (2 and 20 ticks of its clock, by default 4 s and 40 s).
-const SESSION_S: (u64, u64) = (1, 300);
 const ZOOKEEPER: &[&str] = &["zookeeper"];
 
 /// How a ZooKeeper ensemble is reached, and where in it the election stands.
@@ -20,8 +18,10 @@ pub struct ZooKeeperConfig {
     pub servers: Vec<String>,
     /// What the paths begin with: one service, one path. It may be deep; what is not there is made.
     pub path: String,
-    /// How long a leader that falls silent keeps the lead, in seconds. The ensemble may grant more or less, and then that counts. It must be
+    /// How long a leader that falls silent keeps the lead, in seconds, until the live setting `election.lease_ttl_s` is read.
+    /// The ensemble may grant more or less, and then that counts. It must be
     /// two ticks of the ensemble's clock or more, which is the least that is granted unless its `minSessionTimeout` was set lower.
+    #[serde(skip, default = "session_timeout_s")]
     pub session_timeout_s: u64,
     /// For the scheme `digest`: with a user, only this user may do anything with what is made.
     pub user: Option<String>,
@@ -65,11 +65,8 @@ pub(super) fn keys(section: &str, engine: &'static str) -> [Key; 2] {
     ]
 }
 
-pub(super) fn session_timeout(section: &str, engine: &'static str, what: &str) -> Key {
-    let what = format!("{what} The ensemble may grant more or less, and then that counts.");
-    Key::integer(format!("{section}.session_timeout_s"), SESSION_S, "seconds", &what)
-        .default(6)
-        .of(engine, ZOOKEEPER)
+fn session_timeout_s() -> u64 {
+    6
 }
 
 fn is_server(server: &str) -> bool {

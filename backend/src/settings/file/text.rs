@@ -11,7 +11,7 @@ use crate::settings::check::check_whole;
 use crate::settings::schema::{schema, value};
 
 const HEAD: &str = "\
-# Freshet's live settings. Save this file and they are in force at once; nothing needs a restart.
+# Freshet's live settings. Save this file and they are in force at once; what needs a restart says so.
 # What is not valid is refused with a reason, on the page and in GET /api/v1/settings, and what was in force stays.
 ";
 
