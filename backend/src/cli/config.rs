@@ -42,7 +42,8 @@ pub struct StaticArgs {
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is expected")?;
+    let split = text.split_once('=').filter(|(key, _)| !key.trim().is_empty());
+    let (key, value) = split.ok_or("KEY=VALUE is expected")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 

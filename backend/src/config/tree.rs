@@ -200,7 +200,7 @@ mod tests {
             (Format::Yaml, "a: 1\n---\nb: 2", 2, "document"),
             (Format::Yaml, "a: 1\n? [b]\n: 2", 2, "key"),
             (Format::Yaml, "- a", 1, "table"),
-            (Format::Yaml, "a: 1\n\tb: 2", 2, ""),
+            (Format::Yaml, "a: 1\n\tb: 2", 1, "tab"),
             (Format::Json, "{\"a\": 1,\n\"b\": }", 2, ""),
             (Format::Json, "{\"a\": 1,\n\"a\": 2}", 2, "twice"),
             (Format::Json, "{\"a\": {\n\"b\": \"\\ud800\"}}", 2, ""),
