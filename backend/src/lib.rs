@@ -169,17 +169,15 @@ pub async fn run_on(
 
 /// What an empty store of live settings is filled with: the static configuration seeds it, and has no say afterwards.
 fn first_settings(config: &Config) -> Settings {
-    let mut settings = Settings::default();
-    settings.limit.exempt = config.limit.exempt.iter().map(ToString::to_string).collect();
-    let (retention, default) = (config.pubsub.retention(), settings.retention);
+    let mut settings = config.seed.clone();
+    let (retention, seed) = (config.pubsub.retention(), settings.retention);
     settings.retention = RetentionSettings {
-        max_age_s: retention.max_age_s.unwrap_or(default.max_age_s),
-        max_bytes: retention.max_bytes.unwrap_or(default.max_bytes),
+        max_age_s: retention.max_age_s.unwrap_or(seed.max_age_s),
+        max_bytes: retention.max_bytes.unwrap_or(seed.max_bytes),
     };
     if let Some(ttl) = config.election.ttl() {
         settings.election.lease_ttl_s = ttl.as_secs();
     }
-    settings.log.filter = logging::first();
     settings
 }
 

@@ -75,7 +75,7 @@ async fn start(etcd: &Etcd) -> (TempDir, Vec<Program>) {
     let endpoints = etcd.endpoints();
     let config = format!(
         "[election]\nengine = 'etcd'\nendpoints = {endpoints:?}\n[settings]\nengine = 'etcd'\nendpoints = {endpoints:?}\n\
-         [pubsub]\nengine = 'memory'\n[limit]\nexempt = ['127.0.0.0/8']\n"
+         [pubsub]\nengine = 'memory'\n[seed.limit]\nexempt = ['127.0.0.0/8']\n"
     );
     std::fs::write(&path, config).unwrap();
     let mut programs = Vec::new();

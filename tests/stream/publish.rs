@@ -102,7 +102,7 @@ async fn a_stream_says_of_its_event_what_a_request_says_by_headers() {
 
 #[tokio::test]
 async fn a_publish_beyond_the_quota_of_messages_is_refused_with_its_reference() {
-    let server = Server::quiet(|config| config.limit.exempt.clear()).await;
+    let server = Server::quiet(|config| config.seed.limit.exempt.clear()).await;
     let slow = json!({"quota": 1, "window_s": 80_000});
     server
         .change(json!({"limit": {"stream-message": {"burst": slow, "sustained": slow}}}))

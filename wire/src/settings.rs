@@ -164,6 +164,10 @@ pub enum SettingKind {
     /// A list of networks.
     Networks,
     Text,
+    /// A list of texts; only of static configuration, as is the next.
+    Texts,
+    /// Names and a text for each.
+    Table,
 }
 
 /// The live settings. A `PATCH` is a JSON merge patch (RFC 7396) of this object.

@@ -130,7 +130,7 @@ fn to_value(settings: &Settings) -> Value {
 
 /// RFC 7396, section 2; but a null, which would remove a member, is left to stand: every setting has a value,
 /// so it is refused at its own path.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(members)) => {
             for (name, value) in members {
