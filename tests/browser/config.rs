@@ -134,9 +134,16 @@ async fn can_apply(page: &mut Page) -> bool {
         == true
 }
 
+/// Presses Apply, once it can be pressed.
+async fn send(page: &mut Page) {
+    let can = "(it => it.checkVisibility() && !it.disabled)(document.querySelector('.review button.go'))";
+    page.browser.wait_for("Apply to be offered", MOVES, can).await;
+    page.browser.click(".review button.go").await;
+}
+
 /// Presses Apply and waits until the server has that version.
 async fn apply(page: &mut Page, expected: u64) {
-    page.browser.click(".review button.go").await;
+    send(page).await;
     freshet_tests::until("the change to be in force", async || version(page).await == expected).await;
     pending(page, json!([])).await;
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     a_moment, apply, can_apply, field, field_is, fill, history, in_force, newest_is, opened, opened_with, pending,
-    press, row, value, version,
+    press, row, send, value, version,
 };
 use crate::page::{MOVES, Page};
 
@@ -86,7 +86,7 @@ async fn changes_are_seen_before_they_are_applied_and_then_applied_as_one_and_ti
     // The process that answered says itself how long it took.
     let own = &status.applied[0];
     let said = format!(
-        "[...document.querySelectorAll('.reach tbody tr')].some(it => it.innerText.includes({}) && it.innerText.includes('version 2') && / ms/.test(it.innerText))",
+        "[...document.querySelectorAll('.reach tbody tr')].some(it => it.innerText.includes({}) && it.innerText.includes('version 2') && /\\sms/.test(it.innerText))",
         json!(own.node)
     );
     page.browser.wait_for("the time to apply it", MOVES, &said).await;
@@ -132,7 +132,7 @@ async fn what_only_the_server_knows_to_be_wrong_is_said_at_the_field_and_what_wa
     let mut page = opened().await;
     fill(&mut page, "limit.denied", "127.0.0.0/8").await;
     fill(&mut page, "source.cpu_hz", "4").await;
-    page.browser.click(".review button.go").await;
+    send(&mut page).await;
     let wrong = format!(
         "{}.querySelector('.wrong').innerText.includes('loopback')",
         row("limit.denied")
@@ -191,14 +191,14 @@ async fn token(page: &mut Page, typed: &str) {
         .run("document.getElementById('config-token').select()")
         .await;
     page.browser.keys("#config-token", typed).await;
-    page.browser.click(".review button.go").await;
+    send(page).await;
 }
 
 #[tokio::test]
 async fn where_changes_take_the_admin_token_the_page_asks_for_it_once() {
     let mut page = opened_with(&["--admin-token", TOKEN]).await;
     fill(&mut page, "source.cpu_hz", "4").await;
-    page.browser.click(".review button.go").await;
+    send(&mut page).await;
     page.shows("Only with the admin token").await;
     token(&mut page, "another").await;
     page.shows("This is not the admin token").await;
