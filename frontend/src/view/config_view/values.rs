@@ -58,6 +58,8 @@ pub fn read(key: &SettingKey, typed: &str) -> Result<Value, String> {
         SettingKind::Choice if key.choices.iter().any(|choice| choice == typed) => Ok(typed.into()),
         SettingKind::Choice => Err(["one of ", &*key.choices.join(", ")].concat()),
         SettingKind::Networks => networks(key, typed),
+        // No live setting is one of these.
+        SettingKind::Texts | SettingKind::Table => Err(String::from("a value in the configuration file")),
         SettingKind::Text => {
             let most = key.most.unwrap_or(f64::INFINITY);
             match typed.len() as f64 > most {
