@@ -12,15 +12,7 @@
 mod bounds;
 mod election;
 mod fault;
-// They go through every engine's keys.
-#[cfg(all(
-    test,
-    feature = "cloud-pubsub",
-    feature = "etcd",
-    feature = "kafka",
-    feature = "redis",
-    feature = "zookeeper"
-))]
+#[cfg(test)]
 mod fuzz;
 mod key;
 mod limit;
@@ -31,14 +23,7 @@ mod server;
 mod settings;
 mod source;
 mod stated;
-#[cfg(all(
-    test,
-    feature = "cloud-pubsub",
-    feature = "etcd",
-    feature = "kafka",
-    feature = "redis",
-    feature = "zookeeper"
-))]
+#[cfg(test)]
 mod tests;
 mod tree;
 mod zookeeper;

@@ -1,6 +1,15 @@
 //! Whatever is typed, nothing panics, and a refusal names its key or its line: static configuration in three formats, in the environment and
 //! behind flags, and live settings as a merge patch, as the file and as an engine's document. `FRESHET_FUZZ` is how many executions each gets.
 
+// It goes through every engine's keys.
+#![cfg(all(
+    feature = "cloud-pubsub",
+    feature = "etcd",
+    feature = "kafka",
+    feature = "redis",
+    feature = "zookeeper"
+))]
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -112,6 +121,7 @@ struct Count {
 }
 
 impl Count {
+    #[allow(clippy::print_stdout, reason = "the number of executions is to be stated")]
     fn tell(self, what: &str) {
         println!("{what}: {} taken, {} refused", self.taken, self.refused);
         // Neither all nor nothing, or it was not much of a test.

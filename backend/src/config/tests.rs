@@ -1,3 +1,12 @@
+// It goes through every engine's keys.
+#![cfg(all(
+    feature = "cloud-pubsub",
+    feature = "etcd",
+    feature = "kafka",
+    feature = "redis",
+    feature = "zookeeper"
+))]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_ids_of_a_batch_stand_in_their_order() {
-        let of = |ids: &[&'static str]| of_ids(ids.to_vec().into_iter()).unwrap();
+        let of = |ids: &[&'static str]| of_ids(ids.iter().copied()).unwrap();
         assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
         assert_ne!(of(&["a", "b"]), of(&["b", "a"]));
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
