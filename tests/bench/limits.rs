@@ -14,9 +14,8 @@ use freshet::limit::embedded::Embedded;
 use freshet::limit::gate::{Gate, Verdict};
 use freshet::limit::redis::Redis as Engine;
 use freshet::limit::{Client, Clock, Limiter, Policy};
-use freshet::settings::Store;
 use freshet_tests::redis::Redis;
-use freshet_wire::{EngineState, LimitSettings, OnFailure, Quota, RouteClass, Settings};
+use freshet_wire::{EngineState, LimitSettings, OnFailure, Quota, RouteClass, Settings, SettingsVersion};
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::json;
@@ -212,9 +211,17 @@ fn checks(bench: &Bench, threads: usize) -> Result<Figures, String> {
 
 fn admissions(bench: &Bench) -> Result<Figures, String> {
     let config = LimitConfig::default();
-    let store = Store::new(Settings::default(), 0);
+    let settings = SettingsVersion {
+        version: 1,
+        changed_us: 0,
+        changed_by: "bench".to_owned(),
+        changed_on: String::new(),
+        changes: Vec::new(),
+        settings: Settings::default(),
+    };
+    let (_settings, watched) = tokio::sync::watch::channel(Arc::new(settings));
     let limiter = Arc::new(Embedded::new(config.clients));
-    let gate = Gate::new(limiter, &config, &Limits::default(), store.watch());
+    let gate = Gate::new(limiter, &config, &Limits::default(), watched);
     repeat(bench, 1, |number| {
         match at_once(gate.admit(client(number), RouteClass::Read))? {
             Verdict::Admitted { .. } => Ok(()),
