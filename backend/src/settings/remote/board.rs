@@ -46,7 +46,7 @@ impl Board {
             name: name.to_owned(),
             state: EngineState::Connecting,
             since_us: now_us(),
-            detail: String::new(),
+            detail: format!("{name}: it has not answered yet"),
         };
         Self {
             node: node.to_owned(),
