@@ -13,8 +13,8 @@ mod bounds;
 mod election;
 mod fault;
 // They go through every engine's keys.
+#[cfg(test)]
 #[cfg(all(
-    test,
     feature = "cloud-pubsub",
     feature = "etcd",
     feature = "kafka",
@@ -31,8 +31,8 @@ mod server;
 mod settings;
 mod source;
 mod stated;
+#[cfg(test)]
 #[cfg(all(
-    test,
     feature = "cloud-pubsub",
     feature = "etcd",
     feature = "kafka",

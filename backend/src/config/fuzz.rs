@@ -20,7 +20,7 @@ const SEED: u64 = 7;
 
 fn executions() -> u32 {
     let asked = std::env::var("FRESHET_FUZZ").ok();
-    asked.map_or(EXECUTIONS, |count| count.parse().expect("FRESHET_FUZZ is a number"))
+    asked.map_or(EXECUTIONS, |count| count.parse().unwrap())
 }
 
 /// What has a meaning somewhere.

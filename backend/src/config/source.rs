@@ -134,13 +134,18 @@ impl Found {
     /// Takes a value that may be wrong.
     fn take(&mut self, keys: &Keys, key: usize, value: Result<Value, String>, source: ConfigSource) {
         let described = &keys.0[key];
-        match value.and_then(|value| described.checked(value)) {
-            Ok(value) => self.entries.push(Entry { key, value, source }),
+        let fault = match value.and_then(|value| described.of_kind(value)) {
+            Ok(value) => match (described.check)(&value) {
+                Ok(()) => return self.entries.push(Entry { key, value, source }),
+                // Each check says what would be right.
+                Err(why) => Fault::new(source, &described.name, why, ""),
+            },
             Err(why) => {
                 let takes = format!("{} takes {}", described.name, described.takes());
-                self.faults.push(Fault::new(source, &described.name, why, takes));
+                Fault::new(source, &described.name, why, takes)
             }
-        }
+        };
+        self.faults.push(fault);
     }
 }
 
@@ -156,10 +161,6 @@ pub(super) fn gather(sources: &Sources, keys: &Keys) -> Found {
                 Err(fault) => found.faults.push(fault),
             }
             found.file = Some(name);
-            found.faults.sort_by_key(|fault| match &fault.place {
-                ConfigSource::File { line, .. } => *line,
-                _ => None,
-            });
         }
         Err(fault) => found.faults.push(fault),
     }
