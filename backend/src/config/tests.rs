@@ -370,6 +370,7 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines() {
         ("FRESHET_LIMIT__CLIENTS", "few"),
         ("FRESHET_LIMIT__CLIENT", "9"),
         ("FRESHET_BOUNDS__READERS", "1"),
+        ("FRESHET_ELECTION__TTL_S", "1"),
     ];
     let faults = wrong(
         "freshet.yaml",
@@ -383,6 +384,7 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines() {
         "freshet.yaml:4: pubsub.partitions: ",
         "freshet.yaml:6: election.nodes: ",
         "FRESHET_BOUNDS__READERS: bounds.readers: 1 is out of its bounds",
+        "FRESHET_ELECTION__TTL_S: no key has this variable; it is a live setting; FRESHET_SEED__ELECTION__LEASE_TTL_S seeds it",
         "FRESHET_LIMIT__CLIENT: no key has this variable; did you mean FRESHET_LIMIT__CLIENTS?",
         "FRESHET_LIMIT__CLIENTS: limit.clients: \"few\" is no number",
         "--set limit.engine: limit.engine: \"rabbit\" is none of its choices",
