@@ -12,7 +12,15 @@
 mod bounds;
 mod election;
 mod fault;
+// They go through every engine's keys.
 #[cfg(test)]
+#[cfg(all(
+    feature = "cloud-pubsub",
+    feature = "etcd",
+    feature = "kafka",
+    feature = "redis",
+    feature = "zookeeper"
+))]
 mod fuzz;
 mod key;
 mod limit;
@@ -24,6 +32,13 @@ mod settings;
 mod source;
 mod stated;
 #[cfg(test)]
+#[cfg(all(
+    feature = "cloud-pubsub",
+    feature = "etcd",
+    feature = "kafka",
+    feature = "redis",
+    feature = "zookeeper"
+))]
 mod tests;
 mod tree;
 mod zookeeper;

@@ -172,21 +172,29 @@ impl Key {
     }
 
     /// The value as it is used, or what is wrong with it.
+    #[cfg(test)]
     pub(super) fn checked(&self, value: Value) -> Result<Value, String> {
-        let value = match self.kind {
+        let value = self.of_kind(value)?;
+        (self.check)(&value)?;
+        Ok(value)
+    }
+
+    /// The value as it is used, where it is what the key takes ([`Self::takes`]); whether it is right as well says `check`.
+    pub(super) fn of_kind(&self, value: Value) -> Result<Value, String> {
+        Ok(match self.kind {
             SettingKind::Number | SettingKind::Integer => self.number(value)?,
             SettingKind::Choice => match &value {
                 Value::String(text) if self.choices.contains(text) => value,
                 Value::String(text) => return Err(format!("{} is none of its choices", shown(text))),
-                other => return Err(is_not(other)),
+                other => return Err(format!("it {}", is_not(other))),
             },
             SettingKind::Flag => match value {
                 Value::Bool(_) => value,
-                other => return Err(is_not(&other)),
+                other => return Err(format!("it {}", is_not(&other))),
             },
             SettingKind::Text => match value {
                 Value::String(text) => Value::String(self.member(text)?),
-                other => return Err(is_not(&other)),
+                other => return Err(format!("it {}", is_not(&other))),
             },
             SettingKind::Texts | SettingKind::Networks => match value {
                 Value::Array(list) if list.len() > MOST_MEMBERS => {
@@ -199,7 +207,7 @@ impl Key {
                     });
                     Value::Array(members.collect::<Result<_, _>>()?)
                 }
-                other => return Err(is_not(&other)),
+                other => return Err(format!("it {}", is_not(&other))),
             },
             SettingKind::Table => match value {
                 Value::Object(members) if members.len() > MOST_MEMBERS => {
@@ -215,17 +223,15 @@ impl Key {
                     });
                     Value::Object(members.collect::<Result<_, _>>()?)
                 }
-                other => return Err(is_not(&other)),
+                other => return Err(format!("it {}", is_not(&other))),
             },
-        };
-        (self.check)(&value)?;
-        Ok(value)
+        })
     }
 
     fn number(&self, value: Value) -> Result<Value, String> {
         let size = match &value {
             Value::Number(number) => number.as_f64().unwrap_or(f64::NAN),
-            other => return Err(is_not(other)),
+            other => return Err(format!("it {}", is_not(other))),
         };
         let least = self.least.unwrap_or(f64::NEG_INFINITY);
         let most = self.most.unwrap_or(f64::INFINITY);

@@ -34,6 +34,13 @@ pub fn load(sources: &Sources, seeds: Seeds<'_>) -> Result<Config, Faults> {
     values.check(&mut faults);
     let seed = values.seed(seeds, &mut faults);
     if !faults.is_empty() {
+        faults.sort_by_key(|fault| {
+            let line = match fault.place {
+                ConfigSource::File { line, .. } => line,
+                _ => None,
+            };
+            (rank(&fault.place), line)
+        });
         return Err(Faults(faults));
     }
     values.build(seed, file).map_err(|fault| Faults(vec![fault]))

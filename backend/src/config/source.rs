@@ -94,15 +94,17 @@ impl Keys {
         inside.filter_map(|rest| rest.split('.').next()).collect()
     }
 
+    /// The key that seeds a live setting which was written as if it were static.
+    fn seed_of(&self, name: &str) -> Option<String> {
+        let seed = format!("{SEED}{name}");
+        let moved = MOVED.iter().find(|(old, _)| *old == name);
+        let is_live = self.find(&seed).is_some() || self.is_section(&seed);
+        moved.map(|(_, new)| (*new).to_owned()).or(is_live.then_some(seed))
+    }
+
     /// What would be right instead of a key that there is not.
     fn instead(&self, name: &str) -> String {
-        let seed = format!("{SEED}{name}");
-        let moved = MOVED
-            .iter()
-            .find(|(old, _)| *old == name)
-            .map(|(_, new)| (*new).to_owned());
-        let is_live = self.find(&seed).is_some() || self.is_section(&seed);
-        if let Some(seed) = moved.or_else(|| is_live.then_some(seed)) {
+        if let Some(seed) = self.seed_of(name) {
             return format!("it is a live setting, and a file only seeds those: {seed} would be right");
         }
         let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
@@ -134,13 +136,18 @@ impl Found {
     /// Takes a value that may be wrong.
     fn take(&mut self, keys: &Keys, key: usize, value: Result<Value, String>, source: ConfigSource) {
         let described = &keys.0[key];
-        match value.and_then(|value| described.checked(value)) {
-            Ok(value) => self.entries.push(Entry { key, value, source }),
+        let fault = match value.and_then(|value| described.of_kind(value)) {
+            Ok(value) => match (described.check)(&value) {
+                Ok(()) => return self.entries.push(Entry { key, value, source }),
+                // Each check says what would be right.
+                Err(why) => Fault::new(source, &described.name, why, ""),
+            },
             Err(why) => {
                 let takes = format!("{} takes {}", described.name, described.takes());
-                self.faults.push(Fault::new(source, &described.name, why, takes));
+                Fault::new(source, &described.name, why, takes)
             }
-        }
+        };
+        self.faults.push(fault);
     }
 }
 
@@ -156,10 +163,6 @@ pub(super) fn gather(sources: &Sources, keys: &Keys) -> Found {
                 Err(fault) => found.faults.push(fault),
             }
             found.file = Some(name);
-            found.faults.sort_by_key(|fault| match &fault.place {
-                ConfigSource::File { line, .. } => *line,
-                _ => None,
-            });
         }
         Err(fault) => found.faults.push(fault),
     }
@@ -258,9 +261,13 @@ fn environment(variables: &[(OsString, OsString)], keys: &Keys, found: &mut Foun
             // Others have variables that begin so, but none with the two underlines between section and key.
             None if name.contains("__") => {
                 let variables: Vec<_> = keys.0.iter().map(Key::variable).collect();
-                let right = match nearest(name, variables.iter().map(String::as_str)) {
-                    Some(meant) => format!("did you mean {meant}?"),
-                    None => "`freshet config example` has every key".to_owned(),
+                let path = name["FRESHET_".len()..].replace("__", ".").to_ascii_lowercase();
+                let live = keys.seed_of(&path).and_then(|seed| keys.find(&seed));
+                let meant = nearest(name, variables.iter().map(String::as_str));
+                let right = match (live, meant) {
+                    (Some(seed), _) => format!("it is a live setting; {} seeds it", variables[seed]),
+                    (None, Some(meant)) => format!("did you mean {meant}?"),
+                    (None, None) => "`freshet config example` has every key".to_owned(),
                 };
                 found
                     .faults
