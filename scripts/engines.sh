@@ -49,7 +49,8 @@ find_redis() {
 
 find_etcd() {
   ETCD_PROBLEM=
-  export FRESHET_ETCD=${FRESHET_ETCD:-$(command -v etcd || true)}
+  # A program: setup.sh has a function of that name.
+  export FRESHET_ETCD=${FRESHET_ETCD:-$(type -P etcd || true)}
   [ -n "$FRESHET_ETCD" ] && return 0
   ETCD_PROBLEM="found no etcd on PATH, and FRESHET_ETCD names none"
   return 1

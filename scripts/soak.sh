@@ -5,6 +5,7 @@
 #   FAILOVERS=300 FAULT_STEPS=10000 FRESHET_SEED=7   failovers in a row, and faults by chance, of the embedded election
 #   ETCD_FAULTS=30 ZOOKEEPER_FAULTS=10   how often a leader among three processes is killed and frozen, and the servers' own leader killed
 #   FLOOD=100000 OUTAGE_S=10   addresses of a flood, and how long Redis is away under load
+#   FUZZ=100000  configurations of each kind that are made up by chance
 #   MINUTES=5    how long the page is held under load
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -24,6 +25,10 @@ grep -h "over $FRESHET_KILLS kills" "$LOGS/$FRESHET_KILLS-kills.log"
 export FRESHET_FAILOVERS=${FAILOVERS:-300} FRESHET_FAULT_STEPS=${FAULT_STEPS:-10000}
 step "elections" "$FRESHET_FAILOVERS failovers in a row, $FRESHET_FAULT_STEPS faults by chance" \
   cargo test --release --locked -p freshet --lib election::raft::tests -- --nocapture failovers_in_a_row whatever_fails || exit 1
+
+FRESHET_FUZZ=${FUZZ:-100000} step "configurations" "${FUZZ:-100000} of each kind by chance: no panic, and every refusal says where" \
+  cargo test --release --locked -p freshet --features engines --lib config::fuzz -- --nocapture || exit 1
+grep -h " refused$" "$LOGS/configurations.log"
 
 # faults ENGINE TIMES: each fault so often, against three processes and three real servers.
 faults() {

@@ -165,6 +165,13 @@ main() {
         engine election together "${ETCD_PROBLEM:-$KAFKA_PROBLEM}"
         continue
         ;;
+      settings)
+        stage "end to end, file" settings --test settings file::
+        engine settings etcd "$ETCD_PROBLEM"
+        engine settings zookeeper "$ZOOKEEPER_PROBLEM"
+        engine settings processes "$ETCD_PROBLEM"
+        continue
+        ;;
     esac
     stage "end to end" "$name" --test "$name"
   done

@@ -1,5 +1,6 @@
-//! The commands that talk to a service that runs: `freshet publish` and `freshet tail`.
+//! The commands beside `serve`: those that talk to a service that runs, `freshet publish` and `freshet tail`, and `freshet config`.
 
+mod config;
 mod publish;
 mod tail;
 
@@ -10,6 +11,7 @@ use freshet_wire::Problem;
 use ureq::Agent;
 use ureq::http::{Request, Response};
 
+pub use config::{Config, StaticArgs, seeds};
 pub use publish::Publish;
 pub use tail::Tail;
 

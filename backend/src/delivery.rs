@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod clock;
 pub(crate) mod cluster;
+mod config;
 mod etag;
 mod frames;
 mod guard;
@@ -67,6 +68,7 @@ pub fn router(service: Arc<Service>) -> Router {
     let changes = Router::new()
         .route("/settings", get(settings::read).patch(settings::patch))
         .route("/settings/rollback", post(settings::roll_back))
+        .route("/config", get(config::read))
         .route("/topics/{topic}/events", post(publish::events))
         .route("/cluster/nodes/{id}/{action}", post(cluster::act))
         .layer(from_fn_with_state(Arc::clone(&service), admin::check));

@@ -19,9 +19,9 @@ pub mod zookeeper;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use freshet_wire::{Cluster, ClusterNode, FencingToken, Leadership, NodeAction, RaftView};
+use freshet_wire::{Cluster, ClusterNode, ElectionSettings, FencingToken, Leadership, NodeAction, RaftView};
 
 pub use self::board::{Board, Reading};
 #[cfg(any(feature = "etcd", feature = "zookeeper"))]
@@ -50,6 +50,11 @@ pub trait Election: fmt::Debug + Send + Sync {
     /// clear that this takes a whole election.
     fn act(&self, node: &str, action: NodeAction) -> Answer<'_, Result<(), ElectionError>>;
 
+    /// Leases are to be so long from now on. What engine has no such lease passes it over.
+    fn retime(&self, ttl: Duration) {
+        let _ = ttl;
+    }
+
     /// Resigns, where this process leads, and takes part no more.
     fn close(&self) -> Answer<'_, ()>;
 }
@@ -68,11 +73,20 @@ pub enum ElectionError {
     Closed,
 }
 
-/// The engine that the configuration names, where this process is called `node`.
-pub fn open(config: &config::Election, data: &Path, node: &str) -> Result<Arc<dyn Election>, ElectionError> {
+/// The engine that the configuration names, where this process is called `node`. Raft is timed as the settings say now; how long leases are
+/// elsewhere is said later as well ([`Election::retime`]).
+pub fn open(
+    config: &config::Election,
+    data: &Path,
+    node: &str,
+    settings: ElectionSettings,
+) -> Result<Arc<dyn Election>, ElectionError> {
     let _ = node;
     match config {
-        config::Election::Raft(config) => Ok(Arc::new(RaftElection::open(&data.join("election"), config)?)),
+        config::Election::Raft(config) => {
+            let timeout = Duration::from_millis(settings.raft_timeout_ms);
+            Ok(Arc::new(RaftElection::open(&data.join("election"), config, timeout)?))
+        }
         #[cfg(feature = "etcd")]
         config::Election::Etcd(config) => Ok(Arc::new(etcd::open(config, node)?)),
         #[cfg(not(feature = "etcd"))]

@@ -239,6 +239,17 @@ impl Error {
         .with("retry-after", retry_after)
     }
 
+    /// A live change of what only a restart changes.
+    pub(crate) fn static_key(key: &str, detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "urn:freshet:static-key",
+            "The key is static",
+            detail,
+        )
+        .at(key.to_owned())
+    }
+
     pub(crate) fn denied() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,

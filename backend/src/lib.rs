@@ -18,6 +18,7 @@
 //! - [`readers`] counts, by reader, what was delivered, at the socket and in CPU time.
 
 pub mod cli;
+mod client;
 pub mod config;
 mod connection;
 pub mod delivery;
@@ -100,14 +101,15 @@ pub async fn run_on(
     let host: Arc<str> = Arc::from(System::host_name().unwrap_or_else(|_| "localhost".to_owned()));
     let (stop, stopping) = watch::channel(false);
 
-    // It elects in the background, while the rest starts.
-    let election = election::open(&config.election, &config.data, &node.id)?;
-    let engine = open(&config.pubsub, &config.data, &node.id)?;
-    let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
     let seed = first_settings(&config);
     let store = settings::open(&config.settings, &config.data, &node.id, &seed)?;
     let settings = Live::open(store, &node.id, seed).await;
     logging::set(&settings.current().settings.log);
+    // It elects in the background, while the rest starts.
+    let election = settings.current().settings.election;
+    let election = election::open(&config.election, &config.data, &node.id, election)?;
+    let engine = open(&config.pubsub, &config.data, &node.id)?;
+    let tail = Tail::new(engine, config.limits.window_bytes, config.limits.replay_bytes_per_s);
     let limiter = limit::open(&config.limit)?;
     let gate = Arc::new(Gate::new(limiter, &config.limit, &config.limits, settings.watch()));
     let service = Arc::new(Service {
@@ -167,18 +169,19 @@ pub async fn run_on(
 
 /// What an empty store of live settings is filled with: the static configuration seeds it, and has no say afterwards.
 fn first_settings(config: &Config) -> Settings {
-    let mut settings = Settings::default();
-    settings.limit.exempt = config.limit.exempt.iter().map(ToString::to_string).collect();
-    let (retention, default) = (config.pubsub.retention(), settings.retention);
+    let mut settings = config.seed.clone();
+    let (retention, seed) = (config.pubsub.retention(), settings.retention);
     settings.retention = RetentionSettings {
-        max_age_s: retention.max_age_s.unwrap_or(default.max_age_s),
-        max_bytes: retention.max_bytes.unwrap_or(default.max_bytes),
+        max_age_s: retention.max_age_s.unwrap_or(seed.max_age_s),
+        max_bytes: retention.max_bytes.unwrap_or(seed.max_bytes),
     };
-    settings.log.filter = logging::first();
+    if let Some(ttl) = config.election.ttl() {
+        settings.election.lease_ttl_s = ttl.as_secs();
+    }
     settings
 }
 
-/// Hands the settings on to what has no watch of its own: the log on standard error, and what is kept of each topic.
+/// Hands the settings on to what has no watch of its own: the log on standard error, what is kept of each topic, and how long a lease is.
 async fn follow_settings(service: Arc<Service>) {
     let (mut settings, mut stopping) = (service.settings.watch(), service.stopping.clone());
     loop {
@@ -186,6 +189,11 @@ async fn follow_settings(service: Arc<Service>) {
             let current = settings.borrow_and_update();
             logging::set(&current.settings.log);
             settings::retain(&service.tail, current.settings.retention);
+            // Until the store was read, each process has the lease that its own configuration says.
+            if current.version > 0 {
+                let ttl = Duration::from_secs(current.settings.election.lease_ttl_s);
+                service.election.retime(ttl);
+            }
         }
         tokio::select! {
             changed = settings.changed() => if changed.is_err() { return },

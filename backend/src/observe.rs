@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use freshet_wire::{Deliveries, TopicKind};
+use freshet_wire::{Deliveries, SamplingSettings, SettingsVersion, TopicKind};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::delivery::{Service, cluster};
 use crate::pubsub::Record;
 use crate::tail::{Room, Topic};
 use crate::time::{now_us, process_cpu_ns};
 
-/// How often the deliveries are looked at.
-const EVERY: Duration = Duration::from_secs(1);
 /// How often the lease is looked at, and how soon after one another changes are told at most.
 const RENEWALS: Duration = Duration::from_millis(500);
 const CHANGES: Duration = Duration::from_millis(50);
@@ -74,14 +72,8 @@ pub(crate) async fn cluster(service: Arc<Service>) {
 /// Samples what the deliveries cost onto the topic `deliveries`.
 pub(crate) async fn deliveries(service: Arc<Service>) {
     let topic = service.tail.local("deliveries", TopicKind::State);
-    let mut stopping: watch::Receiver<bool> = service.stopping.clone();
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            _ = stopping.wait_for(|&stopping| stopping) => return,
-        }
+    let mut samples = Samples::new(&service, |sampling| sampling.deliveries_hz);
+    while samples.next().await {
         let now_us = now_us();
         let (mut readers, readers_total) = service.readers.describe(MOST_READERS, now_us);
         // The value goes to every page once a second: it must not grow with those who left.
@@ -104,32 +96,76 @@ pub(crate) async fn deliveries(service: Arc<Service>) {
     }
 }
 
-/// Puts the counters of the limits onto the topic `limits`, once a second, as long as there is something to tell.
+/// Puts the counters of the limits onto the topic `limits`, as often as the settings say, as long as there is something to tell.
 pub(crate) async fn limits(service: Arc<Service>) {
     let topic = service.tail.local("limits", TopicKind::State);
-    let mut stopping = service.stopping.clone();
     let mut engine = service.gate.engine();
     let mut told = None;
-    let mut every = interval(EVERY);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = every.tick() => {}
-            _ = stopping.wait_for(|&stopping| stopping) => return,
-        }
+    let mut samples = Samples::new(&service, |sampling| sampling.limits_hz);
+    while samples.next().await {
         let (status, happened) = service.gate.status(true);
         let others = (
             service.gate.rules().version,
             status.load.shedding,
             status.load.refused_connections,
         );
-        // A second in which nothing happened, and nothing changed, needs no event.
+        // Where nothing happened, and nothing changed, no event is needed.
         if happened || engine.has_changed().unwrap_or(false) || told != Some(others) {
             engine.mark_unchanged();
             told = Some(others);
             append(&topic, "limits", now_us(), &status);
         }
     }
+}
+
+/// When to sample, by the settings.
+struct Samples {
+    settings: watch::Receiver<Arc<SettingsVersion>>,
+    stopping: watch::Receiver<bool>,
+    rate: fn(&SamplingSettings) -> f64,
+    hz: f64,
+    every: Interval,
+}
+
+impl Samples {
+    fn new(service: &Service, rate: fn(&SamplingSettings) -> f64) -> Self {
+        let mut settings = service.settings.watch();
+        let hz = rate(&settings.borrow_and_update().settings.sampling);
+        Self {
+            settings,
+            stopping: service.stopping.clone(),
+            rate,
+            hz,
+            every: every(hz, Duration::ZERO),
+        }
+    }
+
+    /// Waits until it is time; false when the process is to stop.
+    async fn next(&mut self) -> bool {
+        loop {
+            tokio::select! {
+                _ = self.every.tick() => return true,
+                changed = self.settings.changed() => {
+                    if changed.is_err() {
+                        return false;
+                    }
+                    let hz = (self.rate)(&self.settings.borrow_and_update().settings.sampling);
+                    if hz != self.hz {
+                        self.hz = hz;
+                        self.every = every(hz, Duration::from_secs_f64(1.0 / hz));
+                    }
+                }
+                _ = self.stopping.wait_for(|&stopping| stopping) => return false,
+            }
+        }
+    }
+}
+
+/// So many times a second, from so long from now on. The rate is within the bounds of its setting.
+fn every(hz: f64, from: Duration) -> Interval {
+    let mut every = interval_at(Instant::now() + from, Duration::from_secs_f64(1.0 / hz));
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    every
 }
 
 fn append<T: Serialize>(topic: &Topic, kind: &str, produced_us: i64, value: &T) {

@@ -4,6 +4,7 @@
 //! API ──▶ live.rs: reads, changes, compares and sets ──▶ an engine (SettingsStore) ──▶ live.rs, in every process ──▶ watch channel
 //!   schema.rs: every key with its bounds     check.rs: whether settings are valid     change.rs: versions and their history; pure
 //!   file.rs: a TOML file in the data folder
+//!   remote.rs: what the engines outside have in common;   etcd.rs, zookeeper.rs: one key each
 //! ```
 //!
 //! An engine keeps one document ([`SettingsDocument`]): the newest settings and the changes that led to them. Whoever changes it compares and
@@ -14,10 +15,16 @@ pub mod change;
 mod check;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+#[cfg(feature = "etcd")]
+mod etcd;
 pub mod file;
 mod live;
+#[cfg(any(feature = "etcd", feature = "zookeeper"))]
+mod remote;
 mod retention;
 mod schema;
+#[cfg(feature = "zookeeper")]
+mod zookeeper;
 
 use std::fmt;
 use std::path::Path;
@@ -120,7 +127,8 @@ impl From<Refusal> for SettingsError {
     }
 }
 
-/// The engine that the configuration names; `seed` is what an empty store is filled with.
+/// The engine that the configuration names; `seed` is what an empty store is filled with. Engines outside are followed on the runtime that this
+/// is called on.
 pub fn open(
     config: &config::SettingsEngine,
     data: &Path,
@@ -129,5 +137,19 @@ pub fn open(
 ) -> Result<Arc<dyn SettingsStore>, StoreError> {
     match config {
         config::SettingsEngine::File => Ok(Arc::new(file::FileStore::open(data, node, seed)?)),
+        #[cfg(feature = "etcd")]
+        config::SettingsEngine::Etcd(config) => Ok(Arc::new(etcd::open(config, node)?)),
+        #[cfg(not(feature = "etcd"))]
+        config::SettingsEngine::Etcd(_) => Err(left_out()),
+        #[cfg(feature = "zookeeper")]
+        config::SettingsEngine::ZooKeeper(config) => Ok(Arc::new(zookeeper::open(config, node)?)),
+        #[cfg(not(feature = "zookeeper"))]
+        config::SettingsEngine::ZooKeeper(_) => Err(left_out()),
     }
+}
+
+#[cfg(not(all(feature = "etcd", feature = "zookeeper")))]
+fn left_out() -> StoreError {
+    let why = "this program was built without that engine; build it with --features engines";
+    StoreError::Unavailable(why.to_owned())
 }

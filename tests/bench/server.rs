@@ -88,7 +88,7 @@ impl Server {
         }
         // What one address may ask for is far below what is measured here.
         let config = folder.join("freshet.toml");
-        fs::write(&config, "[limit]\nexempt = [\"127.0.0.0/8\", \"::1\"]\n").map_err(failed)?;
+        fs::write(&config, "[seed]\nlimit.exempt = [\"127.0.0.0/8\", \"::1\"]\n").map_err(failed)?;
         let mut command = Command::new(binary);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])

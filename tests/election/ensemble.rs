@@ -78,6 +78,29 @@ pub(crate) async fn a_resign_hands_over_within_100_ms<E: Ensemble>() {
     group.close().await;
 }
 
+pub(crate) async fn leases_are_of_another_length_at_once<E: Ensemble>() {
+    let cluster = Cluster(E::start(1).await);
+    let group = Group(["a", "b"].map(|name| cluster.0.open(name)).to_vec());
+    let first = group.leader_after(0).await;
+    let ttl_us = |election: &Arc<dyn Election>| {
+        let leader = describe(&**election, "n", Instant::now(), now_us()).leader;
+        leader.and_then(|leader| leader.lease).map(|lease| lease.ttl_us)
+    };
+    let is_leased = |ttl: Duration| {
+        let wanted = Some(u64::try_from(ttl.as_micros()).unwrap());
+        group.0.iter().any(|election| ttl_us(election) == wanted)
+    };
+    assert!(is_leased(E::TTL));
+    group.0.iter().for_each(|election| election.retime(E::TTL * 2));
+    until("a longer lease", async || is_leased(E::TTL * 2)).await;
+    let next = group.leader_after(first.token().number).await;
+    // The same length again is no reason to begin anew.
+    group.0.iter().for_each(|election| election.retime(E::TTL * 2));
+    group.all_see(&next).await;
+    assert!(next.holds(Instant::now()));
+    group.close().await;
+}
+
 pub(crate) async fn any_server_may_die<E: Ensemble>() {
     let mut cluster = Cluster::<E>::start().await;
     let group = cluster.open().await;
@@ -151,6 +174,7 @@ macro_rules! ensemble_tests {
     ($ensemble:ty) => {
         $crate::ensemble::ensemble_tests!($ensemble:
             a_resign_hands_over_within_100_ms
+            leases_are_of_another_length_at_once
             any_server_may_die
             without_servers_it_is_unknown_who_leads_and_nobody_does_before_the_lease_is_over
             a_server_that_is_not_there_is_said_and_tried_again

@@ -39,7 +39,7 @@ impl Ensemble for Etcd {
     fn table(&self) -> String {
         let ttl_s = Self::TTL.as_secs();
         format!(
-            "[election]\nengine = 'etcd'\nendpoints = {:?}\nttl_s = {ttl_s}\n",
+            "[election]\nengine = 'etcd'\nendpoints = {:?}\n[seed.election]\nlease_ttl_s = {ttl_s}\n",
             self.endpoints()
         )
     }

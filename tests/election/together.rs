@@ -41,7 +41,7 @@ async fn whoever_leads_writes_the_one_log_that_every_process_serves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("freshet.toml");
     let config = format!(
-        "[election]\nengine = 'etcd'\nendpoints = {:?}\nttl_s = 2\n[pubsub]\nengine = 'kafka'\nbrokers = '{}'\n",
+        "[election]\nengine = 'etcd'\nendpoints = {:?}\n[seed.election]\nlease_ttl_s = 2\n[pubsub]\nengine = 'kafka'\nbrokers = '{}'\n",
         etcd.endpoints(),
         kafka.brokers()
     );

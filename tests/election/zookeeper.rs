@@ -38,7 +38,7 @@ impl Ensemble for ZooKeeper {
     fn table(&self) -> String {
         let ttl_s = Self::TTL.as_secs();
         format!(
-            "[election]\nengine = 'zookeeper'\nservers = {:?}\nsession_timeout_s = {ttl_s}\n",
+            "[election]\nengine = 'zookeeper'\nservers = {:?}\n[seed.election]\nlease_ttl_s = {ttl_s}\n",
             self.servers()
         )
     }

@@ -11,7 +11,7 @@ const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 
 /// Publishing has these quotas, whole again only long after the test.
 async fn with(burst: u32, sustained: u32) -> Server {
-    let server = Server::quiet(|config| config.limit.exempt.clear()).await;
+    let server = Server::quiet(|config| config.seed.limit.exempt.clear()).await;
     let slow = |quota: u32| json!({"quota": quota, "window_s": 80_000});
     server
         .change(json!({"limit": {"publish": {"burst": slow(burst), "sustained": slow(sustained)}}}))
@@ -113,7 +113,7 @@ async fn a_batch_larger_than_the_quota_is_told_what_there_is_and_not_to_come_aga
 
 #[tokio::test]
 async fn the_largest_batch_comes_through_with_the_quotas_as_they_are() {
-    let server = Server::quiet(|config| config.limit.exempt.clear()).await;
+    let server = Server::quiet(|config| config.seed.limit.exempt.clear()).await;
     let answer = batch(&server, 10_000).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     let most: Value = server

@@ -44,7 +44,7 @@ async fn a_flood_from_many_addresses_leaves_the_honest_served_and_is_counted_to_
     const FLOODERS: u32 = 4;
     const ADDRESSES: u32 = 1_500;
     let server = Server::quiet(|config| {
-        config.limit.exempt.clear();
+        config.seed.limit.exempt.clear();
         config.limit.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
         // Far fewer than there will be.
         config.limit.clients = 200;
@@ -115,7 +115,7 @@ async fn slow_and_many_connections_from_one_address_leave_another_s_stream_alive
     const SLOW: usize = 500;
     const MANY: usize = 2000;
     let server = Server::quiet(|config| {
-        config.limit.exempt.clear();
+        config.seed.limit.exempt.clear();
         config.limits.peer_connections = 1500;
         config.limits.header_timeout = Duration::from_secs(2);
     })

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use freshet::RunError;
-use freshet::config::{Config, ConfigError, Limits};
+use freshet::config::{Config, ConfigError};
 use freshet_tests::raw::Raw;
 use freshet_tests::server::run;
 use freshet_tests::{SOON, Server, within};
@@ -150,15 +150,7 @@ async fn no_address_but_loopback_is_listened_on_without_a_token() {
     let data = tempfile::tempdir().unwrap();
     let config = Config {
         data: data.path().to_owned(),
-        node_id: None,
-        allow_origins: Vec::new(),
-        allow_hosts: Vec::new(),
-        admin_token: None,
-        pubsub: Default::default(),
-        limit: Default::default(),
-        election: Default::default(),
-        settings: Default::default(),
-        limits: Limits::default(),
+        ..Config::default()
     };
     let running = spawn_blocking(|| run(listener, config, std::future::pending()));
     let ended = within(SOON, "the refusal", running).await.unwrap();

@@ -21,7 +21,7 @@ fn slow(quota: u32) -> Value {
 
 async fn with(limit: Value) -> Server {
     let server = Server::quiet(|config| {
-        config.limit.exempt.clear();
+        config.seed.limit.exempt.clear();
         config.limit.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
     })
     .await;
@@ -157,7 +157,7 @@ async fn one_client_s_quota_is_not_another_s_and_no_header_makes_a_new_client() 
 
 #[tokio::test]
 async fn without_a_trusted_proxy_forwarded_headers_say_nothing() {
-    let server = Server::quiet(|config| config.limit.exempt.clear()).await;
+    let server = Server::quiet(|config| config.seed.limit.exempt.clear()).await;
     server.change(json!({"limit": {"try": {"burst": slow(3)}}})).await;
     for (client, status) in [
         ("192.0.2.1", 204),
@@ -344,7 +344,7 @@ async fn what_is_published_by_a_stream_spends_the_quota_of_publishing() {
 #[tokio::test]
 async fn a_client_with_too_much_open_is_shed_and_live_streams_and_others_go_on() {
     let server = Server::quiet(|config| {
-        config.limit.exempt.clear();
+        config.seed.limit.exempt.clear();
         config.limit.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
         (config.limits.client_requests, config.limits.client_streams) = (3, 2);
     })
@@ -403,7 +403,7 @@ async fn a_client_with_too_much_open_is_shed_and_live_streams_and_others_go_on()
 #[tokio::test]
 async fn one_peer_cannot_take_all_connections() {
     let server = Server::quiet(|config| {
-        config.limit.exempt.clear();
+        config.seed.limit.exempt.clear();
         config.limits.peer_connections = 20;
     })
     .await;
@@ -453,7 +453,7 @@ async fn a_check_takes_a_small_part_of_a_request_s_time() {
         limiter.check(client, &policies, 1, i64::from(number)).await.unwrap();
     }
     let check = (thread_cpu() - begun) / CHECKS;
-    let server = Server::quiet(|config| config.limit.exempt.clear()).await;
+    let server = Server::quiet(|config| config.seed.limit.exempt.clear()).await;
     let mut connection = Connection::open(server.address).await;
     for _ in 0..POLLS {
         let answer = connection.get("/api/v1/events?from=settings&reader=cost").await;

@@ -3,6 +3,7 @@
 
 mod batches;
 mod cluster;
+mod config;
 mod connection;
 mod flood;
 mod guard;

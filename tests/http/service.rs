@@ -131,10 +131,11 @@ async fn head_is_get_without_the_body() {
 }
 
 /// Every route below `/api/v1`, with its methods.
-const ROUTES: [(&str, &[&str]); 18] = [
+const ROUTES: [(&str, &[&str]); 19] = [
     ("/api/v1/clock", &["get"]),
     ("/api/v1/cluster", &["get"]),
     ("/api/v1/cluster/nodes/{id}/{action}", &["post"]),
+    ("/api/v1/config", &["get"]),
     ("/api/v1/events", &["get"]),
     ("/api/v1/limits", &["get"]),
     ("/api/v1/limits/try", &["post"]),

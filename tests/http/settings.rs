@@ -1,7 +1,9 @@
 //! `GET` and `PATCH /settings`.
 
+use std::time::{Duration, Instant};
+
 use freshet_tests::{Server, until};
-use freshet_wire::{SettingsHistory, SettingsSchema, SettingsStatus, SettingsVersion};
+use freshet_wire::{Cluster, SettingsHistory, SettingsSchema, SettingsStatus, SettingsVersion};
 use http::Method;
 use serde_json::json;
 
@@ -27,6 +29,15 @@ async fn settings_apply_whole_or_not_at_all() {
         (json!({"workload": {"burst_events": 0}}), 422, "workload.burst_events"),
         (json!({"workload": {"shape": "odd"}}), 422, "workload.shape"),
         (json!({"source": {"cpu_hz": 21}}), 422, "source.cpu_hz"),
+        (json!({"lane": {"poll_interval_ms": 99}}), 422, "lane.poll_interval_ms"),
+        (json!({"lane": {"cards": "both"}}), 422, "lane.cards"),
+        (json!({"election": {"lease_ttl_s": 0}}), 422, "election.lease_ttl_s"),
+        (
+            json!({"election": {"raft_timeout_ms": 199}}),
+            422,
+            "election.raft_timeout_ms",
+        ),
+        (json!({"sampling": {"limits_hz": 0}}), 422, "sampling.limits_hz"),
         (json!({"source": {"gpu_hz": 1}}), 422, "source.gpu_hz"),
         (json!({"sources": {}}), 422, "sources"),
         (json!({"source": null}), 422, "source"),
@@ -233,4 +244,37 @@ async fn the_schema_has_every_setting_with_its_bounds() {
         (Some(0.01), Some(20.0), Some("off"))
     );
     assert_eq!(rate.default, json!(10.0));
+}
+
+#[tokio::test]
+async fn sampling_follows_the_settings_at_once() {
+    let server = Server::quiet(|_| {}).await;
+    // Ten samples: ten seconds at the rate that it begins with.
+    server.change(json!({"sampling": {"deliveries_hz": 10}})).await;
+    let (begun, begin) = (Instant::now(), server.end_of("deliveries").await);
+    until("ten samples", async || server.end_of("deliveries").await >= begin + 10).await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_says_so_and_is_in_force_after_it() {
+    let mut server = Server::start().await;
+    let schema: SettingsSchema = server.get("/api/v1/settings/schema").await.json();
+    let restart: Vec<_> = schema.keys.iter().filter(|key| key.restart).collect();
+    assert_eq!(restart.len(), 1);
+    assert_eq!(restart[0].key, "election.raft_timeout_ms");
+    let timeout_ms = async |server: &Server| {
+        let cluster: Cluster = server.get("/api/v1/cluster").await.json();
+        cluster.raft.unwrap().election_timeout_max_ms
+    };
+    server.change(json!({"election": {"raft_timeout_ms": 800}})).await;
+    assert_eq!(timeout_ms(&server).await, 500);
+    server.stop().await;
+    server.start_again();
+    until("the server to be back", async || {
+        let answer = tokio::net::TcpStream::connect(server.address).await;
+        answer.is_ok()
+    })
+    .await;
+    assert_eq!(timeout_ms(&server).await, 800);
 }

@@ -257,7 +257,7 @@ async fn two_services_share_a_quota_and_say_so_when_redis_is_away() {
     let mut redis = Redis::start().await;
     let service = async |url: String| {
         let server = Server::quiet(|config| {
-            config.limit.exempt.clear();
+            config.seed.limit.exempt.clear();
             config.limit.engine = LimitEngine::Redis;
             config.limit.redis = self::config(&url, "services:", OnFailure::Local);
         })

@@ -8,6 +8,7 @@ pub mod browser;
 pub mod cloud_pubsub;
 pub mod etcd;
 pub mod follower;
+pub mod gate;
 pub mod http;
 pub mod kafka;
 pub mod ledger;
@@ -17,6 +18,8 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod roam;
+#[cfg(feature = "etcd")]
+pub mod secured;
 pub mod server;
 pub mod slow;
 pub mod stream;

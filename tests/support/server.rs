@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use freshet::RunError;
-use freshet::config::{Config, LimitConfig, Limits, PubSub};
+use freshet::config::{Config, PubSub};
 use freshet::pubsub::PubSub as PubSubEngine;
 use freshet_wire::{Reader, SettingsVersion, Topic, Topics};
 use http::Method;
@@ -52,20 +52,10 @@ impl Server {
         let data = tempfile::tempdir().unwrap();
         let mut config = Config {
             data: data.path().to_owned(),
-            node_id: None,
-            allow_origins: Vec::new(),
-            allow_hosts: Vec::new(),
-            admin_token: None,
-            pubsub: Default::default(),
-            // A test asks as often as it is answered; those of the limits themselves take this away.
-            limit: LimitConfig {
-                exempt: vec!["127.0.0.0/8".parse().unwrap()],
-                ..LimitConfig::default()
-            },
-            election: Default::default(),
-            settings: Default::default(),
-            limits: Limits::default(),
+            ..Config::default()
         };
+        // A test asks as often as it is answered; those of the limits themselves take this away.
+        config.seed.limit.exempt = vec!["127.0.0.0/8".to_owned()];
         change(&mut config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut server = Self {

@@ -34,9 +34,9 @@ pub use position::{From, MAX_TOPIC_BYTES, Position, PositionError, check_topic_n
 pub use problem::Problem;
 pub use publish::Receipt;
 pub use settings::{
-    AppliedSettings, LimitSettings, LogSettings, RefusedSettings, RetentionSettings, Rollback, SettingChange,
-    SettingKey, SettingKind, Settings, SettingsChange, SettingsDocument, SettingsHistory, SettingsSchema,
-    SettingsStatus, SettingsVersion, Shape, Source, Workload,
+    AppliedSettings, ElectionSettings, Feed, LaneSettings, LimitSettings, LogSettings, RefusedSettings,
+    RetentionSettings, Rollback, SamplingSettings, SettingChange, SettingKey, SettingKind, Settings, SettingsChange,
+    SettingsDocument, SettingsHistory, SettingsSchema, SettingsStatus, SettingsVersion, Shape, Source, Workload,
 };
 pub use stream::{ClientMessage, Events, Hello, Limits, Pong, Published, ServerMessage, StreamProblem};
 pub use topic::{Engine, EngineState, Log, Partition, Retention, Topic, TopicKind, TopicScope, Topics, Window};

@@ -144,6 +144,9 @@ pub struct SettingKey {
     /// Of a choice: what there is to choose from.
     pub choices: Vec<String>,
     pub default: Value,
+    /// A change is taken at once, as any other, but a process goes by it from its next start on.
+    #[serde(default)]
+    pub restart: bool,
     /// What it is, in a sentence or two.
     pub what: String,
 }
@@ -161,6 +164,10 @@ pub enum SettingKind {
     /// A list of networks.
     Networks,
     Text,
+    /// A list of texts; only of static configuration, as is the next.
+    Texts,
+    /// Names and a text for each.
+    Table,
 }
 
 /// The live settings. A `PATCH` is a JSON merge patch (RFC 7396) of this object.
@@ -172,7 +179,79 @@ pub struct Settings {
     pub workload: Workload,
     pub limit: LimitSettings,
     pub retention: RetentionSettings,
+    pub lane: LaneSettings,
+    pub election: ElectionSettings,
+    pub sampling: SamplingSettings,
     pub log: LogSettings,
+}
+
+/// What a page begins with, where its reader has not chosen otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct LaneSettings {
+    /// From a response to the next request, in milliseconds.
+    pub poll_interval_ms: u32,
+    /// The lane that feeds the cards.
+    pub cards: Feed,
+}
+
+impl Default for LaneSettings {
+    fn default() -> Self {
+        Self {
+            poll_interval_ms: 1000,
+            cards: Feed::Stream,
+        }
+    }
+}
+
+/// A lane, as what feeds the cards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Feed {
+    Poll,
+    #[default]
+    Stream,
+}
+
+/// How long a leader keeps the lead when it falls silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct ElectionSettings {
+    /// On etcd (its lease) and ZooKeeper (its session), in seconds. Either may grant more or less.
+    pub lease_ttl_s: u64,
+    /// On the embedded Raft, in milliseconds: its lease, and the longest that a node waits before it stands for election.
+    pub raft_timeout_ms: u64,
+}
+
+impl Default for ElectionSettings {
+    fn default() -> Self {
+        Self {
+            lease_ttl_s: 5,
+            raft_timeout_ms: 500,
+        }
+    }
+}
+
+/// How often what the process observes of itself is put onto its state topics, in samples a second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct SamplingSettings {
+    pub deliveries_hz: f64,
+    /// At most: where nothing happened, nothing is told.
+    pub limits_hz: f64,
+}
+
+impl Default for SamplingSettings {
+    fn default() -> Self {
+        Self {
+            deliveries_hz: 1.0,
+            limits_hz: 1.0,
+        }
+    }
 }
 
 /// How much is kept of each topic that is Freshet's own; the oldest events go first. An engine that keeps nothing passes it over.

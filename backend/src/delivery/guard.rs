@@ -133,23 +133,13 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
-    use crate::config::Limits;
 
     fn admit_with(host: &str, origin: Option<&str>) -> bool {
         let config = Config {
-            data: PathBuf::new(),
-            node_id: None,
             allow_origins: vec!["http://127.0.0.1:8080".to_owned()],
             allow_hosts: vec!["freshet.example".to_owned()],
-            admin_token: None,
-            pubsub: Default::default(),
-            limit: Default::default(),
-            election: crate::config::Election::default(),
-            settings: Default::default(),
-            limits: Limits::default(),
+            ..Config::default()
         };
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());

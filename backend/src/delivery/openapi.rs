@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{clock, cluster, limits, poll, probe, publish, settings, stream, topics};
+use super::{clock, cluster, config, limits, poll, probe, publish, settings, stream, topics};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use super::{clock, cluster, limits, poll, probe, publish, settings, stream, topi
         clock::probe,
         cluster::act,
         cluster::read,
+        config::read,
         document,
         limits::attempt,
         limits::read,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use freshet_wire::{EngineState, OnFailure};
+use freshet_wire::{Engine, EngineState, OnFailure};
 use http::StatusCode;
 
 use super::Service;
@@ -14,20 +14,26 @@ pub(super) async fn live() -> &'static str {
     "live\n"
 }
 
-/// It takes new readers; 503 once it was asked to stop, or where it refuses all because the engine of the rate limits is away. One
-/// that is away while each process limits by itself is named.
+/// It takes new readers; 503 once it was asked to stop, or where it refuses all because the engine of the rate limits is away. What is away
+/// while the process goes on without it is named: the rate limits' engine where each process limits by itself, and the settings' engine, whose
+/// last settings stay in force.
 #[utoipa::path(get, path = "/api/v1/readyz", tag = "service", responses((status = 200, body = String), (status = 503, body = String)))]
 pub(super) async fn ready(State(service): State<Arc<Service>>) -> (StatusCode, String) {
     if service.is_stopping() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
     let limits = service.gate.engine().borrow().clone();
-    match (limits.state, service.gate.on_failure()) {
-        (EngineState::Up, _) => (StatusCode::OK, "ready\n".to_owned()),
-        (_, Some(OnFailure::Closed)) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("rate limits: {}\n", limits.detail),
-        ),
-        _ => (StatusCode::OK, format!("ready\nrate limits: {}\n", limits.detail)),
+    let settings = service.settings.status();
+    let is_away = |engine: &Engine| engine.state != EngineState::Up;
+    if is_away(&limits) && service.gate.on_failure() == Some(OnFailure::Closed) {
+        let why = format!("rate limits: {}\n", limits.detail);
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
+    let mut answer = "ready\n".to_owned();
+    for (what, engine) in [("rate limits", &limits), ("settings", &settings.engine)] {
+        if is_away(engine) {
+            answer.push_str(&format!("{what}: {}\n", engine.detail));
+        }
+    }
+    (StatusCode::OK, answer)
 }

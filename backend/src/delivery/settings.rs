@@ -48,6 +48,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Response, Error> {
     let (expected, patch) = asked(&service, &headers, body).await?;
+    super::config::refuse_static(&service.config.stated, &patch)?;
     let by = author(&service, asker, "API");
     Ok(answer(&*service.settings.patch(&patch, expected, &by).await?))
 }

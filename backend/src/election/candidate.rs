@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub(super) struct Shared {
     pub(super) node: Arc<str>,
     pub(super) board: Arc<Board>,
     pub(super) view: Mutex<View>,
+    /// How long leases are that are asked for from now on, in seconds.
+    ttl_s: AtomicU64,
     title: &'static str,
 }
 
@@ -82,6 +85,8 @@ pub(super) struct Leader {
 #[derive(Debug)]
 pub(super) enum Command {
     Act(NodeAction, oneshot::Sender<Result<(), ElectionError>>),
+    /// Leases are to be of another length from now on.
+    Retime,
     Close(oneshot::Sender<()>),
 }
 
@@ -92,17 +97,20 @@ pub(super) enum End {
     Closed(Option<oneshot::Sender<()>>),
     /// As if the process had been killed: the session is left to run out.
     Stopped,
+    /// Given up for one with another lease.
+    Retimed,
     Failed(String),
 }
 
 impl Candidate {
     /// Campaigns as `node`. The engine may be away: the board says so, and it is tried again.
-    pub(super) fn start<E: Engine>(engine: E, node: &str) -> Result<Self, ElectionError> {
+    pub(super) fn start<E: Engine>(engine: E, node: &str, ttl: Duration) -> Result<Self, ElectionError> {
         let unavailable = |error: io::Error| ElectionError::Unavailable(error.to_string());
         let shared = Arc::new(Shared {
             node: node.into(),
             board: Arc::new(Board::new(E::NAME, E::NAME)),
             view: Mutex::default(),
+            ttl_s: AtomicU64::new(ttl.as_secs()),
             title: E::TITLE,
         });
         let (commands, queue) = mpsc::unbounded_channel();
@@ -150,6 +158,10 @@ impl Shared {
                     return;
                 }
                 End::Stopped => Idle::Stopped,
+                End::Retimed => {
+                    self.lose();
+                    Idle::GoOn
+                }
                 End::Failed(error) => {
                     self.lose();
                     tracing::warn!(error, "{} does not answer, and is tried again", self.title);
@@ -207,6 +219,7 @@ impl Shared {
                     let _ = answer.send(());
                     return;
                 }
+                Some(Command::Retime) => {}
                 Some(Command::Act(_, answer)) => {
                     let why = format!("{} has not answered yet", self.title);
                     let _ = answer.send(Err(ElectionError::Unavailable(why)));
@@ -245,6 +258,7 @@ impl Shared {
             let is_stopped = self.view.lock().is_stopped;
             match command {
                 None => return Idle::Closed,
+                Some(Command::Retime) => {}
                 Some(Command::Close(answer)) => {
                     let _ = answer.send(());
                     return Idle::Closed;
@@ -264,6 +278,11 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// How long a lease is to be.
+    pub(super) fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_s.load(Relaxed))
     }
 
     /// The mandate that holds.
@@ -353,6 +372,12 @@ impl Election for Candidate {
             sent?;
             answered.await.unwrap_or(Err(ElectionError::Closed))
         })
+    }
+
+    fn retime(&self, ttl: Duration) {
+        if self.shared.ttl_s.swap(ttl.as_secs(), Relaxed) != ttl.as_secs() {
+            let _ = self.command(Command::Retime);
+        }
     }
 
     fn close(&self) -> Answer<'_, ()> {

@@ -15,19 +15,17 @@ mod session;
 
 use std::io;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{Client, ConnectOptions};
 use tokio::sync::mpsc;
 
 use self::session::Session;
 use super::ElectionError;
 use super::candidate::{Candidate, Command, End, Engine, Shared};
+use crate::client;
 use crate::config::EtcdConfig;
 
 #[derive(Debug)]
-struct Etcd {
-    config: EtcdConfig,
-    options: ConnectOptions,
-}
+struct Etcd(EtcdConfig);
 
 impl Engine for Etcd {
     type Session<'a> = Session<'a>;
@@ -36,9 +34,12 @@ impl Engine for Etcd {
     const TITLE: &'static str = "etcd";
 
     async fn begin<'a>(&'a self, shared: &'a Shared) -> Result<Session<'a>, String> {
-        let client = Client::connect(&self.config.endpoints, Some(self.options.clone())).await;
+        let mut config = self.0.clone();
+        config.ttl_s = shared.ttl().as_secs();
+        let options = options(&config).map_err(|error| error.to_string())?;
+        let client = Client::connect(&config.endpoints, Some(options)).await;
         let client = client.map_err(|error| error.to_string())?;
-        Session::begin(&self.config, shared, client).await
+        Session::begin(config, shared, client).await
     }
 
     async fn run(session: Self::Session<'_>, queue: &mut mpsc::UnboundedReceiver<Command>) -> End {
@@ -48,38 +49,11 @@ impl Engine for Etcd {
 
 /// Campaigns as `node`. etcd may be away: the board says so, and it is tried again.
 pub fn open(config: &EtcdConfig, node: &str) -> Result<Candidate, ElectionError> {
-    let options = options(config).map_err(|error| ElectionError::Unavailable(error.to_string()))?;
-    let config = config.clone();
-    Candidate::start(Etcd { config, options }, node)
+    options(config).map_err(|error| ElectionError::Unavailable(error.to_string()))?;
+    Candidate::start(Etcd(config.clone()), node, config.ttl())
 }
 
-/// Reads the files that the configuration names.
 fn options(config: &EtcdConfig) -> io::Result<ConnectOptions> {
-    let mut options = ConnectOptions::new()
-        .with_connect_timeout(config.patience())
-        .with_timeout(config.patience())
-        // A member that lost its leader must not keep us waiting on it. Whether the connection lives is seen by the renewals: etcd takes
-        // pings more often than every five seconds for an attack.
-        .with_require_leader(true)
-        .with_auto_token_refresh(true);
-    if let Some(user) = &config.user {
-        options = options.with_user(user, config.password.as_deref().unwrap_or_default());
-    }
-    if let Some(tls) = &config.tls {
-        let read = |path| {
-            std::fs::read(path).map_err(|error| {
-                let path = std::path::Path::display(path);
-                io::Error::new(error.kind(), format!("{path}: {error}"))
-            })
-        };
-        let mut with = TlsOptions::new().ca_certificate(Certificate::from_pem(read(&tls.ca)?));
-        if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
-            with = with.identity(Identity::from_pem(read(cert)?, read(key)?));
-        }
-        if let Some(name) = &tls.server_name {
-            with = with.domain_name(name);
-        }
-        options = options.with_tls(with);
-    }
-    Ok(options)
+    let (user, password) = (config.user.as_deref(), config.password.as_deref());
+    client::etcd::options(user, password, config.tls.as_ref(), config.patience())
 }

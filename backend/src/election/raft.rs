@@ -23,14 +23,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use freshet_wire::{ClusterNode, NodeAction, RaftView};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Timing};
 use self::store::Store;
 use super::{Board, Election, ElectionError};
 use crate::config::RaftConfig;
@@ -61,12 +61,18 @@ struct Description {
 }
 
 impl RaftElection {
-    /// Opens the cluster in this folder, and makes it where there is none. It elects in the background.
-    pub fn open(folder: &Path, config: &RaftConfig) -> Result<Self, ElectionError> {
+    /// Opens the cluster in this folder, and makes it where there is none. With this timeout it elects in the background.
+    pub fn open(folder: &Path, config: &RaftConfig, timeout: Duration) -> Result<Self, ElectionError> {
         let unavailable = |error: io::Error| ElectionError::Unavailable(format!("{}: {error}", folder.display()));
         let description = describe(folder, config).map_err(unavailable)?;
         let board = Arc::new(Board::new(&format!("{NAME}:{}", description.id), NAME));
-        let cluster = Cluster::new(folder, description.nodes as usize, Arc::clone(&board), true)?;
+        let cluster = Cluster::new(
+            folder,
+            description.nodes as usize,
+            Arc::clone(&board),
+            Timing::of(timeout),
+            true,
+        )?;
         let (commands, queue) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()

@@ -26,11 +26,11 @@ mod session;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use zookeeper_client::{Client, Error};
 
 use self::session::Session;
 use super::ElectionError;
 use super::candidate::{Candidate, Command, End, Engine, Shared};
+use crate::client;
 use crate::config::ZooKeeperConfig;
 use crate::time::steady;
 
@@ -44,23 +44,12 @@ impl Engine for ZooKeeper {
     const TITLE: &'static str = "ZooKeeper";
 
     async fn begin<'a>(&'a self, shared: &'a Shared) -> Result<Session<'a>, String> {
-        let ttl = Duration::from_secs(self.0.session_timeout_s);
-        let mut connector = Client::connector()
-            // A session is not closed when a candidate is stopped, which is to look like a death.
-            .with_detached()
-            .with_fail_eagerly()
-            .with_session_timeout(ttl)
-            // A server that stands still is left for another while the lease lasts; the first one that is tried may be the same.
-            .with_connection_timeout(ttl / 6);
-        if let (Some(user), Some(password)) = (&self.0.user, &self.0.password) {
-            connector = connector.with_auth("digest", format!("{user}:{password}").as_bytes());
-        }
+        let ttl = shared.ttl();
+        // A session is not closed when a candidate is stopped, which is to look like a death.
+        let connector =
+            client::zookeeper::connector(self.0.user.as_deref(), self.0.password.as_deref(), ttl).with_detached();
         let asked = steady();
-        let client = connector.connect(&self.0.servers.join(",")).await;
-        let client = client.map_err(|error| match error {
-            Error::NoHosts => "none of the servers answers".to_owned(),
-            error => error.to_string(),
-        })?;
+        let client = client::zookeeper::connect(connector, &self.0.servers).await?;
         Session::begin(&self.0, shared, client, asked).await
     }
 
@@ -71,5 +60,6 @@ impl Engine for ZooKeeper {
 
 /// Campaigns as `node`. ZooKeeper may be away: the board says so, and it is tried again.
 pub fn open(config: &ZooKeeperConfig, node: &str) -> Result<Candidate, ElectionError> {
-    Candidate::start(ZooKeeper(config.clone()), node)
+    let ttl = Duration::from_secs(config.session_timeout_s);
+    Candidate::start(ZooKeeper(config.clone()), node, ttl)
 }

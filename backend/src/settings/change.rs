@@ -11,6 +11,9 @@ pub const HISTORY: usize = 50;
 /// And how large they may be together, in bytes of JSON: engines bound what a key holds.
 const HISTORY_BYTES: usize = 256 << 10;
 
+/// Versions of documents that somebody else wrote are below this: what follows must have room, and be a number in JavaScript as well.
+const VERSIONS: u64 = 1 << 52;
+
 /// Who makes a version, where, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Author<'a> {
@@ -127,7 +130,7 @@ fn to_value(settings: &Settings) -> Value {
 
 /// RFC 7396, section 2; but a null, which would remove a member, is left to stand: every setting has a value,
 /// so it is refused at its own path.
-pub(super) fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(members)) => {
             for (name, value) in members {
@@ -144,6 +147,7 @@ pub fn read(text: &[u8]) -> Result<SettingsDocument, (Refusal, Option<u64>)> {
     let value: Value =
         serde_json::from_slice(text).map_err(|error| (unreadable(format!("it is not JSON: {error}")), None))?;
     let version = value.get("version").and_then(Value::as_u64);
+    let version = version.filter(|&version| version < VERSIONS);
     let read = || {
         let settings = value
             .get("settings")
@@ -156,6 +160,7 @@ pub fn read(text: &[u8]) -> Result<SettingsDocument, (Refusal, Option<u64>)> {
             serde_json::from_value(document).map_err(|error| unreadable(error.to_string()))?;
         match document.newest.version {
             0 => Err(Refusal::new("version", "the first version is 1")),
+            VERSIONS.. => Err(Refusal::new("version", format!("a version is below {VERSIONS}"))),
             _ => Ok(document),
         }
     };
@@ -268,6 +273,12 @@ mod tests {
         value["settings"]["source"]["cpu_hz"] = json!(1000);
         let (refusal, version) = read(value.to_string().as_bytes()).unwrap_err();
         assert_eq!((&*refusal.key, version), ("source.cpu_hz", Some(2)));
+        value["settings"]["source"]["cpu_hz"] = json!(10);
+        for wrong in [0, VERSIONS, u64::MAX] {
+            value["version"] = json!(wrong);
+            let (refusal, version) = read(value.to_string().as_bytes()).unwrap_err();
+            assert_eq!((&*refusal.key, version), ("version", (wrong == 0).then_some(0)));
+        }
         for (text, key) in [
             ("", "document"),
             ("[]", "settings"),

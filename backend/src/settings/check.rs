@@ -28,7 +28,11 @@ pub fn check(document: &Value) -> Result<Settings, Refusal> {
     let settings: Settings = serde_path_to_error::deserialize(document).map_err(|error| {
         let path = error.path().to_string();
         // Of a key that is not known the path names where it stands.
-        let key = if path == "." { "document".to_owned() } else { path };
+        let key = if matches!(&*path, "" | ".") {
+            "document".to_owned()
+        } else {
+            path
+        };
         Refusal::new(key, error.inner().to_string())
     })?;
     for key in &schema().keys {

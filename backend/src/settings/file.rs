@@ -13,7 +13,7 @@
 //!   refused is kept as `settings.toml.refused`. (Between that look and the rename there are microseconds in which an editor's save would be lost.)
 
 mod folder;
-mod text;
+pub(crate) mod text;
 mod watch;
 
 use std::io;

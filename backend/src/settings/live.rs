@@ -279,7 +279,7 @@ impl Live {
                         node: self.node.clone(),
                         version: good.newest.version,
                         applied_us: now_us,
-                        took_us: (!is_first).then_some(now_us - good.newest.changed_us),
+                        took_us: (!is_first).then_some(now_us.saturating_sub(good.newest.changed_us)),
                         changed_on: good.newest.changed_on.clone(),
                     };
                     state.changes += u64::from(!is_first);

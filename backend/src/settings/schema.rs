@@ -100,6 +100,47 @@ fn keys() -> Vec<SettingKey> {
             "bytes",
             "How much is kept of each topic; the oldest events go first.",
         ),
+        integer(
+            "lane.poll_interval_ms",
+            100.0,
+            30_000.0,
+            "milliseconds",
+            "How often a page polls whose reader has not chosen: from a response to the next request.",
+        ),
+        SettingKey {
+            choices: ["poll", "stream"].map(str::to_owned).to_vec(),
+            ..key(
+                "lane.cards",
+                SettingKind::Choice,
+                "The lane that feeds the cards of a page whose reader has not chosen.",
+            )
+        },
+        integer(
+            "election.lease_ttl_s",
+            1.0,
+            300.0,
+            "seconds",
+            "How long a leader on etcd or ZooKeeper that falls silent keeps the lead. Each process begins a new lease when this changes, and the \
+             lead may go to another.",
+        ),
+        SettingKey {
+            restart: true,
+            ..integer(
+                "election.raft_timeout_ms",
+                200.0,
+                10_000.0,
+                "milliseconds",
+                "The lease of a leader on the embedded Raft, and the longest that a node waits before it stands for election. It needs a restart.",
+            )
+        },
+        sampling(
+            "sampling.deliveries_hz",
+            "How often the figures of topics and readers are told (topic deliveries).",
+        ),
+        sampling(
+            "sampling.limits_hz",
+            "How often the counters of the limits are told (topic limits), at most.",
+        ),
     ];
     for class in RouteClass::ALL {
         for (name, what) in [("burst", "at once"), ("sustained", "in the long run")] {
@@ -149,6 +190,7 @@ fn key(key: &str, kind: SettingKind, what: &str) -> SettingKey {
         zero: None,
         choices: Vec::new(),
         default: Value::Null,
+        restart: false,
         what: what.to_owned(),
     }
 }
@@ -169,6 +211,16 @@ fn integer(name: &str, least: f64, most: f64, unit: &str, what: &str) -> Setting
         least: Some(least),
         most: Some(most),
         ..key(name, SettingKind::Integer, what)
+    }
+}
+
+/// What the page shows of it is taken for old after a few seconds.
+fn sampling(name: &str, what: &str) -> SettingKey {
+    SettingKey {
+        unit: SAMPLES.to_owned(),
+        least: Some(0.5),
+        most: Some(10.0),
+        ..key(name, SettingKind::Number, what)
     }
 }
 

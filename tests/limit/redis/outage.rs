@@ -129,7 +129,7 @@ async fn paused_or_killed_under_load_the_page_is_told_the_quotas_hold_and_the_wa
     let mut servers = Vec::new();
     for _ in 0..SERVICES {
         let server = Server::quiet(|config| {
-            config.limit.exempt.clear();
+            config.seed.limit.exempt.clear();
             config.limit.engine = LimitEngine::Redis;
             config.limit.redis = config_with(&redis);
         })

@@ -12,6 +12,7 @@ use freshet_wire::{EngineState, NodeAction, Token};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 
+use crate::client::etcd::{failed, unsigned};
 use crate::config::EtcdConfig;
 use crate::election::candidate::{CLOSING, Command, End, Leader, Resigning, Shared, pause};
 use crate::election::timeline::Seen;
@@ -25,7 +26,7 @@ const HOLD_OFF: Duration = Duration::from_secs(1);
 const REOPEN: Duration = Duration::from_millis(100);
 
 pub(super) struct Session<'a> {
-    config: &'a EtcdConfig,
+    config: EtcdConfig,
     shared: &'a Shared,
     client: Client,
     lease: i64,
@@ -51,16 +52,9 @@ struct Streams {
 
 type Failed = String;
 
-fn failed(error: etcd_client::Error) -> Failed {
-    match error {
-        etcd_client::Error::GRpcStatus(status) => status.message().to_owned(),
-        error => error.to_string(),
-    }
-}
-
 impl<'a> Session<'a> {
     /// Is granted a lease, and puts this node among the others.
-    pub(super) async fn begin(config: &'a EtcdConfig, shared: &'a Shared, mut client: Client) -> Result<Self, Failed> {
+    pub(super) async fn begin(config: EtcdConfig, shared: &'a Shared, mut client: Client) -> Result<Self, Failed> {
         let patience = config.patience();
         let asked = steady();
         let ttl_s = i64::try_from(config.ttl_s).unwrap_or(i64::MAX);
@@ -92,7 +86,7 @@ impl<'a> Session<'a> {
                     self.shared.board.set_engine(EngineState::Up, "");
                     match self.follow(streams, queue).await {
                         Ok(end) => {
-                            if let End::Closed(_) = end {
+                            if let End::Closed(_) | End::Retimed = end {
                                 self.revoke().await;
                             }
                             return end;
@@ -228,6 +222,7 @@ impl<'a> Session<'a> {
                 command = queue.recv() => match command {
                     None => return Ok(End::Closed(None)),
                     Some(Command::Close(answer)) => return Ok(End::Closed(Some(answer))),
+                    Some(Command::Retime) => return Ok(End::Retimed),
                     Some(Command::Act(NodeAction::Stop, answer)) => {
                         // As if the process had been killed: the lease is left to run out.
                         let _ = answer.send(Ok(()));
@@ -383,9 +378,4 @@ impl<'a> Session<'a> {
 
 fn slow(what: &str) -> Failed {
     format!("etcd does not answer in time: {what}")
-}
-
-/// Revisions are never negative.
-fn unsigned(revision: i64) -> u64 {
-    u64::try_from(revision).unwrap_or(0)
 }

@@ -21,13 +21,27 @@ use super::store::Store;
 use crate::election::{Board, ElectionError, Mandate, timeline};
 use crate::time::steady;
 
-/// How Raft is timed. A leader that falls silent is replaced after its lease and a timeout: 750 to 1,000 ms.
-pub(super) const HEARTBEAT: Duration = Duration::from_millis(50);
-pub(super) const TIMEOUT_MIN: Duration = Duration::from_millis(250);
-/// Also the lease: for so long after it heard from a leader no node votes for another.
-pub(super) const TIMEOUT_MAX: Duration = Duration::from_millis(500);
-/// So much earlier a leader's own mandate ends. The nodes share a clock, so it need only cover a thread that is late.
-pub(super) const MARGIN: Duration = Duration::from_millis(50);
+/// How Raft is timed. A leader that falls silent is replaced after its lease and a timeout: with the timeout of 500 ms, in 750 to 1,000 ms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    pub(super) heartbeat: Duration,
+    timeout_min: Duration,
+    /// Also the lease: for so long after it heard from a leader no node votes for another.
+    pub(super) timeout_max: Duration,
+    /// So much earlier a leader's own mandate ends. The nodes share a clock, so it need only cover a thread that is late.
+    margin: Duration,
+}
+
+impl Timing {
+    pub(super) fn of(timeout: Duration) -> Self {
+        Self {
+            heartbeat: timeout / 10,
+            timeout_min: timeout / 2,
+            timeout_max: timeout,
+            margin: timeout / 10,
+        }
+    }
+}
 
 /// How long a leader that resigns waits for another one before it makes the others elect one.
 const HANDOVER: Duration = Duration::from_millis(300);
@@ -42,6 +56,7 @@ pub(super) struct Cluster {
     members: Vec<Member>,
     pub(super) network: Network,
     config: Arc<Config>,
+    timing: Timing,
     /// One settles, and one acts, at a time.
     settling: Mutex<()>,
     acting: AsyncMutex<()>,
@@ -52,13 +67,19 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// So many nodes, with their files in this folder; none runs yet.
-    pub(super) fn new(folder: &Path, size: usize, board: Arc<Board>, sync: bool) -> Result<Arc<Self>, ElectionError> {
+    pub(super) fn new(
+        folder: &Path,
+        size: usize,
+        board: Arc<Board>,
+        timing: Timing,
+        sync: bool,
+    ) -> Result<Arc<Self>, ElectionError> {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
             cluster_name: board.scope().to_string(),
-            heartbeat_interval: millis(HEARTBEAT),
-            election_timeout_min: millis(TIMEOUT_MIN),
-            election_timeout_max: millis(TIMEOUT_MAX),
+            heartbeat_interval: millis(timing.heartbeat),
+            election_timeout_min: millis(timing.timeout_min),
+            election_timeout_max: millis(timing.timeout_max),
             // A node that comes back does not depose a leader whom the others hear.
             enable_pre_vote: Some(true),
             // A new run is a new leadership, with a token of its own.
@@ -75,6 +96,7 @@ impl Cluster {
             members: members.collect(),
             network: Network::default(),
             config: Arc::new(config),
+            timing,
             settling: Mutex::default(),
             acting: AsyncMutex::default(),
             granted: Notify::new(),
@@ -166,7 +188,7 @@ impl Cluster {
             tokio::select! {
                 changed = metrics.changed() => if changed.is_err() { return },
                 // One that is alone renews its lease by itself.
-                () = sleep(HEARTBEAT) => {}
+                () = sleep(self.timing.heartbeat) => {}
             }
         }
     }
@@ -195,7 +217,13 @@ impl Cluster {
                             scope: self.board.scope().to_string().into(),
                             number: term,
                         };
-                        let mandate = Mandate::new(Arc::clone(&member.name), token, TIMEOUT_MAX, MARGIN, acked);
+                        let mandate = Mandate::new(
+                            Arc::clone(&member.name),
+                            token,
+                            self.timing.timeout_max,
+                            self.timing.margin,
+                            acked,
+                        );
                         slot.mandate = Some(Arc::new(mandate));
                     }
                 },
@@ -284,7 +312,7 @@ impl Cluster {
     async fn restart(self: &Arc<Self>, member: &Member) -> Result<(), ElectionError> {
         let ended = member.slot.lock().ended;
         if let Some(ended) = ended {
-            sleep_until((ended + TIMEOUT_MAX).into()).await;
+            sleep_until((ended + self.timing.timeout_max).into()).await;
         }
         match self.launch(member).await {
             Ok(_) => {

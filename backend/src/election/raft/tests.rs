@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::cluster::{Cluster, HEARTBEAT, TIMEOUT_MAX};
+use super::cluster::{Cluster, Timing};
 use crate::config::LogConfig;
 use crate::election::timeline::Seen;
 use crate::election::{Board, ElectionError, Mandate};
@@ -22,6 +22,8 @@ use crate::time::{now_us, steady};
 /// Longer than any election takes where a quorum can talk.
 const LONG: Duration = Duration::from_secs(20);
 const MS: Duration = Duration::from_millis(1);
+const TIMEOUT_MAX: Duration = Duration::from_millis(500);
+const HEARTBEAT: Duration = Duration::from_millis(50);
 
 struct Bench {
     cluster: Arc<Cluster>,
@@ -32,7 +34,7 @@ struct Bench {
 impl Bench {
     async fn open(folder: &TempDir, size: usize) -> Self {
         let board = Arc::new(Board::new("raft:test", "raft"));
-        let cluster = Cluster::new(folder.path(), size, Arc::clone(&board), false).unwrap();
+        let cluster = Cluster::new(folder.path(), size, Arc::clone(&board), Timing::of(TIMEOUT_MAX), false).unwrap();
         let keeper = tokio::spawn(Arc::clone(&cluster).keep());
         cluster.start().await;
         Self { cluster, board, keeper }
@@ -532,7 +534,7 @@ mod contract {
     impl Harness for Folder {
         async fn open(&self) -> Group {
             Group(vec![Arc::new(
-                RaftElection::open(self.0.path(), &RaftConfig::default()).unwrap(),
+                RaftElection::open(self.0.path(), &RaftConfig::default(), super::TIMEOUT_MAX).unwrap(),
             )])
         }
     }

@@ -13,6 +13,7 @@ use zookeeper_client::{Acls, Client, CreateMode, Error, OneshotWatcher, SessionS
 use super::heart::Heart;
 use super::place::{Place, tag};
 use super::pulse::Pulse;
+use crate::client::zookeeper::acls;
 use crate::config::ZooKeeperConfig;
 use crate::election::candidate::{CLOSING, Command, End, Leader, Resigning, Shared, pause};
 use crate::election::timeline::Seen;
@@ -68,10 +69,7 @@ impl<'a> Session<'a> {
         client: Client,
         asked: Instant,
     ) -> Result<Self, String> {
-        let acls = match config.user {
-            Some(_) => Acls::creator_all(),
-            None => Acls::anyone_all(),
-        };
+        let acls = acls(config.user.as_deref());
         let folders = Folders {
             queue: format!("{}/election/candidates", config.path),
             nodes: format!("{}/election/nodes", config.path),
@@ -128,7 +126,7 @@ impl<'a> Session<'a> {
         // Who fails for another reason than that ZooKeeper is away does not leave others waiting either.
         let is_there = self.client.state() == SessionState::SyncConnected;
         match end {
-            End::Closed(_) => self.leave().await,
+            End::Closed(_) | End::Retimed => self.leave().await,
             End::Failed(_) if is_there => self.leave().await,
             _ => {}
         }
@@ -155,6 +153,7 @@ impl<'a> Session<'a> {
                 command = queue.recv() => match command {
                     None => return Ok(End::Closed(None)),
                     Some(Command::Close(answer)) => return Ok(End::Closed(Some(answer))),
+                    Some(Command::Retime) => return Ok(End::Retimed),
                     Some(Command::Act(NodeAction::Stop, answer)) => {
                         let _ = answer.send(Ok(()));
                         return Ok(End::Stopped);

@@ -11,12 +11,12 @@ use crate::settings::check::check_whole;
 use crate::settings::schema::{schema, value};
 
 const HEAD: &str = "\
-# Freshet's live settings. Save this file and they are in force at once; nothing needs a restart.
+# Freshet's live settings. Save this file and they are in force at once; what needs a restart says so.
 # What is not valid is refused with a reason, on the page and in GET /api/v1/settings, and what was in force stays.
 ";
 
 /// The settings that a file says. All of them must stand in it.
-pub(super) fn read(text: &str) -> Result<Settings, Refusal> {
+pub(crate) fn read(text: &str) -> Result<Settings, Refusal> {
     let document = text.parse::<DocumentMut>().map_err(|error| {
         let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
         let line = before.matches('\n').count() + 1;
@@ -69,7 +69,7 @@ fn to_value(json: &Json) -> Option<Value> {
 }
 
 /// The file as it is made: section by section, each key with what it takes.
-pub(super) fn render(settings: &Settings) -> String {
+pub(crate) fn render(settings: &Settings) -> String {
     let json = serde_json::to_value(settings).unwrap_or_default();
     let mut text = HEAD.to_owned();
     let mut section = String::new();
@@ -111,6 +111,8 @@ fn takes(key: &SettingKey) -> String {
         (SettingKind::Flag, _) => "true or false".to_owned(),
         (SettingKind::Networks, _) => format!("Up to {most} {}", key.unit),
         (SettingKind::Text, _) => format!("Up to {most} bytes"),
+        (SettingKind::Texts, _) => "A list of texts".to_owned(),
+        (SettingKind::Table, _) => "A table of texts".to_owned(),
     };
     format!("{takes}; the default is {}.", key.default)
 }
