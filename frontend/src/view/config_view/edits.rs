@@ -132,6 +132,7 @@ mod tests {
             zero: None,
             choices: Vec::new(),
             default: json!(1),
+            restart: false,
             what: String::new(),
         }
     }
