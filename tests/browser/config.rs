@@ -36,9 +36,10 @@ async fn opened_with(arguments: &[&str]) -> Page {
     page
 }
 
-/// Waits until the fields have values, and the history has come.
+/// Waits until the fields have values, it is said where these came from, and the history has come.
 async fn is_filled(page: &mut Page) {
-    let filled = "(document.getElementById('c-log.filter') || {}).value && document.querySelector('.past ol > li')";
+    let filled = "(document.getElementById('c-log.filter') || {}).value && document.querySelector('.past ol > li')
+        && [...document.querySelectorAll('.settings .key .from')].every(it => it.textContent)";
     page.browser.wait_for("the settings to be shown", MOVES, filled).await;
 }
 

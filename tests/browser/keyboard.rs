@@ -271,7 +271,7 @@ async fn a_setting_is_changed_and_taken_back_by_keys_alone() {
     tab_to(&mut page, ".review button.go").await;
     page.browser.press(&[key::ENTER]).await;
     freshet_tests::until("it to be in force", async || cpu_hz(&page).await == 4.0).await;
-    tab_to(&mut page, ".past button[aria-label='Roll back to version 1']").await;
+    tab_to(&mut page, ".past li:last-child > button").await;
     page.browser.press(&[key::ENTER]).await;
     comes(
         &mut page,

@@ -83,6 +83,19 @@ async fn changes_are_seen_before_they_are_applied_and_then_applied_as_one_and_ti
         let took = times[at].as_f64().unwrap();
         assert!(took > 0.0 && took < most, "{lane}: {took} ms of {most}");
     }
+    // They are drawn to one scale.
+    let drawn = page
+        .browser
+        .eval("[...document.querySelectorAll('.reach .lane > i')].slice(0, 2).map(it => it.firstElementChild.getBoundingClientRect().width / it.getBoundingClientRect().width)")
+        .await;
+    let [polling, streaming] = [0, 1].map(|at| times[at].as_f64().unwrap());
+    for (at, took) in [(0, polling), (1, streaming)] {
+        let (share, drawn) = (took / polling.max(streaming), drawn[at].as_f64().unwrap());
+        assert!(
+            (share - drawn).abs() < 0.02,
+            "{drawn} of the width for {share} of the time"
+        );
+    }
     // The process that answered says itself how long it took.
     let own = &status.applied[0];
     let said = format!(
@@ -213,5 +226,22 @@ async fn where_changes_take_the_admin_token_the_page_asks_for_it_once() {
     press(&mut page, ".past", "Roll back to version 1").await;
     press(&mut page, ".past", "Roll back").await;
     newest_is(&mut page, 4).await;
+    assert_eq!(value(&page, "source.cpu_hz").await, json!(10.0));
+}
+
+#[tokio::test]
+async fn a_way_back_asks_for_the_admin_token_itself() {
+    let mut page = opened_with(&["--admin-token", TOKEN]).await;
+    let file = page.program.data.path().join("settings.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("cpu_hz = 10.0", "cpu_hz = 8.0")).unwrap();
+    newest_is(&mut page, 2).await;
+    press(&mut page, ".past", "Roll back to version 1").await;
+    press(&mut page, ".past", "Roll back").await;
+    page.shows("Only with the admin token").await;
+    assert_eq!(version(&page).await, 2);
+    page.browser.keys("#history-token", TOKEN).await;
+    press(&mut page, ".past", "Roll back").await;
+    newest_is(&mut page, 3).await;
     assert_eq!(value(&page, "source.cpu_hz").await, json!(10.0));
 }

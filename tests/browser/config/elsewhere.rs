@@ -49,7 +49,8 @@ async fn a_key_that_another_client_changed_meanwhile_is_decided_before_anything_
             .await;
         assert_eq!(marked, collides, "{key}");
     }
-    page.shows("meanwhile, from 10 to 7").await;
+    page.shows("API, 127.0.0.1 changed it meanwhile, from 10 to 7 (version 2).")
+        .await;
     assert!(!can_apply(&mut page).await);
 
     press(&mut page, ".review", "Take theirs: source.disk_hz").await;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::super::bind::live;
 use super::super::format;
 use super::Board;
-use super::values::said;
+use super::values::{said, within};
 
 pub fn fixed(board: Board) -> AnyView {
     let rows = move || {
@@ -51,9 +51,13 @@ fn row(key: ConfigKey) -> AnyView {
         _ => String::new(),
     };
     let (from, place) = source(&key.source);
+    let takes = match key.choices.is_empty() {
+        true => within(key.kind, key.least, key.most),
+        false => ["one of ", &*key.choices.join(", ")].concat(),
+    };
     view! {
         <tr class="key">
-            <th scope="row"><code>{key.key.clone()}</code><span class="what">{key.what.clone()}</span></th>
+            <th scope="row"><code>{key.key.clone()}</code><span class="what">{key.what.clone()}" "<span class="within">{takes}</span></span></th>
             <td class="field"><span class="mono">{said(&key.value)}</span><span class="unit">{unit}</span></td>
             <td class="default">{said(&key.default)}</td>
             <td class="from"><b>{from}</b><span class="small">{place}</span></td>

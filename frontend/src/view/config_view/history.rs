@@ -141,7 +141,7 @@ fn row(
         let what = ["What changes with the way back to version ", &*format::count(version)].concat();
         let name = ["Roll back to version ", &*format::count(version)].concat();
         view! {
-            <button class="plain" node_ref=asker on:click=ask hidden=move || !not_asked() aria-label=name>"Roll back to it"</button>
+            <button class="plain" node_ref=asker on:click=ask hidden=move || !not_asked()>{name}</button>
             <div class="back" role="group" tabindex="-1" aria-label=what node_ref=question hidden=not_asked>
                 <p class="dim" hidden=!nothing>"The settings are the same as then."</p>
                 <ul>{parts}</ul>

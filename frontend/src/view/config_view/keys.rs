@@ -13,7 +13,7 @@ use super::values::{at, bounds, said, shown};
 use super::{Board, unless};
 
 /// In the order of the schema; the words stand over each.
-const SECTIONS: [(&str, &str); 7] = [
+const SECTIONS: [(&str, &str); 8] = [
     ("source", "Telemetry of the machine"),
     ("workload", "Synthetic workload"),
     ("limit", "Rate limits"),
@@ -21,6 +21,7 @@ const SECTIONS: [(&str, &str); 7] = [
     ("election", "Election"),
     ("lane", "Lanes of a new page"),
     ("log", "The server's own log"),
+    ("sampling", "What the service tells of itself"),
 ];
 
 /// A live setting.
@@ -151,7 +152,7 @@ impl Row {
                 </td>
                 <td class="default">
                     <span class="unseen">"default "</span>{default.clone()}
-                    <button class="plain" hidden=is(self.is_default) on:click=reset aria-label=["Set ", &*key.key, " to its default, ", &default].concat()>"reset"</button>
+                    <button class="plain" hidden=is(self.is_default) on:click=reset aria-label=["reset ", &*key.key, " to its default, ", &default].concat()>"reset"</button>
                 </td>
                 <td class="from"><b>{live(self.source)}</b><span class="small">{live(self.changed)}</span></td>
             </tr>

@@ -33,6 +33,11 @@ pub fn said(value: &Value) -> String {
         Value::Bool(true) => String::from("on"),
         Value::Bool(false) => String::from("off"),
         Value::Array(items) if items.is_empty() => String::from("none"),
+        Value::Object(members) if members.is_empty() => String::from("none"),
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| [name, " = ", &*said(value)].concat();
+            members.iter().map(member).collect::<Vec<_>>().join(", ")
+        }
         Value::String(text) if text.is_empty() => String::from("empty"),
         _ => shown(value),
     }
@@ -112,22 +117,31 @@ fn networks(key: &SettingKey, typed: &str) -> Result<Value, String> {
 
 /// "0.01 to 20, or 0: off", after some words where there are bounds at all.
 pub fn bounds(key: &SettingKey, before: &str) -> String {
+    match within(key.kind, key.least, key.most) {
+        within if within.is_empty() => within,
+        within => {
+            let zero = key.zero.as_ref().map(|zero| [", or 0: ", zero].concat());
+            [before, &within, zero.as_deref().unwrap_or_default()].concat()
+        }
+    }
+}
+
+/// "0.01 to 20"; nothing where there are no bounds.
+pub fn within(kind: SettingKind, least: Option<f64>, most: Option<f64>) -> String {
     let plain = grouped;
-    let within = match (key.least, key.most) {
+    match (least, most) {
         (Some(least), Some(most)) => [plain(least), String::from(" to "), plain(most)].concat(),
         (Some(least), None) => [String::from("at least "), plain(least)].concat(),
         (None, Some(most)) => {
-            let unit = match key.kind {
+            let unit = match kind {
                 SettingKind::Text => " bytes",
                 SettingKind::Networks => " networks",
                 _ => "",
             };
             ["at most ", &plain(most), unit].concat()
         }
-        (None, None) => return String::new(),
-    };
-    let zero = key.zero.as_ref().map(|zero| [", or 0: ", zero].concat());
-    [before, &within, zero.as_deref().unwrap_or_default()].concat()
+        (None, None) => String::new(),
+    }
 }
 
 /// A JSON merge patch (RFC 7396) that sets these.
@@ -233,6 +247,7 @@ mod tests {
             (shown(&json!(0.0125)), said(&json!(12.5))),
             ("0.0125".into(), "12.5".into())
         );
+        assert_eq!(said(&json!({"a": "b", "c": 12_000})), "a = b, c = 12,000");
         assert_eq!(
             (shown(&json!(268_435_456)), said(&json!(268_435_456))),
             ("268435456".into(), "268,435,456".into())
