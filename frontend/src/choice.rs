@@ -17,14 +17,15 @@ const MAX_TOPICS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Choice {
     pub(crate) topics: Vec<String>,
-    pub(crate) interval_ms: u32,
+    /// `None` where the reader left it to the service (`lane.poll_interval_ms`).
+    pub(crate) interval_ms: Option<u32>,
 }
 
 impl Choice {
     pub(crate) fn recall() -> Self {
         let mut choice = Self {
             topics: DEFAULT_TOPICS.map(str::to_owned).to_vec(),
-            interval_ms: 1000,
+            interval_ms: None,
         };
         if let Some(text) = storage().and_then(|storage| storage.get_item(STORED_AS).ok()?) {
             choice.read(&text);
@@ -60,7 +61,7 @@ impl Choice {
                 }
                 Some(("interval", ms)) => {
                     if let Ok(ms) = ms.parse() {
-                        self.interval_ms = clamp_interval_ms(ms);
+                        self.interval_ms = Some(clamp_interval_ms(ms));
                     }
                 }
                 _ => {}
@@ -71,8 +72,10 @@ impl Choice {
     fn write(&self) -> String {
         let mut text = String::from("topics=");
         text.push_str(&self.topics.join(","));
-        text.push_str("&interval=");
-        text.push_str(&self.interval_ms.to_string());
+        if let Some(ms) = self.interval_ms {
+            text.push_str("&interval=");
+            text.push_str(&ms.to_string());
+        }
         text
     }
 }
@@ -99,7 +102,7 @@ mod tests {
     fn read(text: &str) -> Choice {
         let mut choice = Choice {
             topics: vec!["d".to_owned()],
-            interval_ms: 1000,
+            interval_ms: None,
         };
         choice.read(text);
         choice
@@ -107,7 +110,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_choice_reads_back_as_it_was_written(topics in prop::collection::hash_set("[a-z._ü水-]{1,9}", 0..9), interval_ms in INTERVAL_MS) {
+        fn a_choice_reads_back_as_it_was_written(topics in prop::collection::hash_set("[a-z._ü水-]{1,9}", 0..9), interval_ms in prop::option::of(INTERVAL_MS)) {
             let choice = Choice { topics: topics.into_iter().collect(), interval_ms };
             prop_assert_eq!(read(&choice.write()), choice);
         }
@@ -115,7 +118,7 @@ mod tests {
         #[test]
         fn no_text_is_too_strange(text: String) {
             let choice = read(&text);
-            prop_assert!(INTERVAL_MS.contains(&choice.interval_ms));
+            prop_assert!(choice.interval_ms.is_none_or(|ms| INTERVAL_MS.contains(&ms)));
         }
     }
 
@@ -124,9 +127,9 @@ mod tests {
         let choice = read("topics=a,a b,,a,c&interval=5&else&x=y");
         assert_eq!(
             (choice.topics, choice.interval_ms),
-            (vec!["a".to_owned(), "c".to_owned()], 100)
+            (vec!["a".to_owned(), "c".to_owned()], Some(100))
         );
-        assert_eq!(read("interval=soon").interval_ms, 1000);
+        assert_eq!(read("interval=soon").interval_ms, None);
         assert_eq!(read("").topics, ["d"]);
         let many: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
         assert_eq!(read(&format!("topics={}", many.join(","))).topics.len(), MAX_TOPICS);

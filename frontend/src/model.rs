@@ -30,6 +30,8 @@ pub struct Model {
     /// The topics of the race that are chosen now.
     pub topics: Vec<String>,
     pub interval_ms: u32,
+    /// What the reader chose of it.
+    pub(crate) chosen_interval_ms: Option<u32>,
     /// The picture stands still; the lanes go on, so that nothing is missed and the figures stay true.
     pub paused: bool,
     /// The tab cannot be seen.
@@ -72,10 +74,13 @@ impl Model {
     fn choice(&self) -> Choice {
         Choice {
             topics: self.topics.clone(),
-            interval_ms: self.interval_ms,
+            interval_ms: self.chosen_interval_ms,
         }
     }
 }
+
+/// Until the service has said otherwise.
+const DEFAULT_INTERVAL_MS: u32 = 1000;
 
 /// The page's handle on its model. In Leptos closures, keep it in `StoredValue::new_local`.
 #[derive(Debug, Clone)]
@@ -104,7 +109,8 @@ impl Handle {
             poll: Lane::new(LaneId::Poll, name.clone() + "-poll"),
             stream: Lane::new(LaneId::Stream, name + "-stream"),
             topics,
-            interval_ms,
+            interval_ms: interval_ms.unwrap_or(DEFAULT_INTERVAL_MS),
+            chosen_interval_ms: interval_ms,
             paused: false,
             hidden: is_hidden(),
             solo: None,
@@ -206,9 +212,25 @@ impl Handle {
     pub fn set_interval_ms(&self, interval_ms: u32) {
         self.update(|model| {
             model.interval_ms = clamp_interval_ms(interval_ms);
+            model.chosen_interval_ms = Some(model.interval_ms);
             model.choice().remember();
         });
         self.0.poll.call();
+    }
+
+    /// The same, said by the service; it holds as long as the reader has not chosen.
+    pub fn set_default_interval_ms(&self, interval_ms: u32) {
+        let interval_ms = clamp_interval_ms(interval_ms);
+        let is_news = self.update(|model| {
+            let is_news = model.chosen_interval_ms.is_none() && model.interval_ms != interval_ms;
+            if is_news {
+                model.interval_ms = interval_ms;
+            }
+            is_news
+        });
+        if is_news {
+            self.0.poll.call();
+        }
     }
 
     /// Stops the picture; the lanes go on.

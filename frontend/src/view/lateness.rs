@@ -2,13 +2,16 @@
 
 mod figures;
 
+use freshet_wire::{Feed, LaneSettings, SettingsStatus};
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 
 use self::figures::Figures;
 use super::bind::{Class, Flag, Text, class, click, if_empty, live, say, text, word};
 use super::frame::{on_frame, put};
 use super::{Ui, format, lane_name};
 use crate::lane::LaneId;
+use crate::model::Model;
 
 /// The intervals that can be chosen, in milliseconds.
 const INTERVALS: [u32; 8] = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 30_000];
@@ -105,8 +108,34 @@ pub fn lateness(ui: Ui) -> AnyView {
     .into_any()
 }
 
+/// What the service has a page begin with, once a lane has brought it.
+fn defaults(model: &Model) -> Option<LaneSettings> {
+    let newest = model.stream.newest("settings").or(model.poll.newest("settings"))?;
+    let status: SettingsStatus = serde_json::from_str(&newest.data).ok()?;
+    Some(status.in_force.settings.lane)
+}
+
 fn interval(ui: Ui) -> AnyView {
-    let chosen = ui.handle().model().interval_ms;
+    let shown = RwSignal::new(ui.handle().model().interval_ms);
+    let mut begun = false;
+    on_frame(move |frame| {
+        if !begun
+            && frame.quarter
+            && let Some(defaults) = defaults(frame.model)
+        {
+            begun = true;
+            // On a task of its own: the model is being looked at.
+            spawn_local(async move {
+                ui.handle().set_default_interval_ms(defaults.poll_interval_ms);
+                let interval_ms = ui.handle().model().interval_ms;
+                put(shown, interval_ms);
+            });
+        }
+    });
+    view! { {move || select(ui, shown.get())} }.into_any()
+}
+
+fn select(ui: Ui, chosen: u32) -> AnyView {
     let choose = move |event| {
         if let Ok(ms) = event_target_value(&event).parse() {
             ui.handle().set_interval_ms(ms);
@@ -131,10 +160,24 @@ fn choices(ui: Ui) -> AnyView {
     let feeds = [LaneId::Stream, LaneId::Poll].map(|id| (id, Flag::new(ui.feed() == id)));
     let solos =
         [None, Some(LaneId::Poll), Some(LaneId::Stream)].map(|it| (it, Flag::new(ui.handle().model().solo == it)));
+    let begun = StoredValue::new(false);
     let feed = move |feed: LaneId| {
+        // The reader's own choice stays.
+        begun.set_value(true);
         ui.set_feed(feed);
         feeds.into_iter().for_each(|(id, on)| put(on, id == feed));
     };
+    on_frame(move |frame| {
+        if frame.quarter
+            && !begun.get_value()
+            && let Some(defaults) = defaults(frame.model)
+        {
+            feed(match defaults.cards {
+                Feed::Poll => LaneId::Poll,
+                Feed::Stream => LaneId::Stream,
+            });
+        }
+    });
     let solo = move |solo: Option<LaneId>| {
         // Cards cannot be fed by a lane that is switched off.
         if let Some(id) = solo {
