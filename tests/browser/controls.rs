@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use freshet_tests::http::get;
+use freshet_tests::http::{get, request, send};
 use freshet_wire::{SettingsVersion, Shape};
+use http::Method;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -35,6 +36,40 @@ async fn the_interval_of_polling_takes_effect_at_once_and_is_remembered() {
         .eval(&format!("document.querySelector(\"{INTERVAL}\").value"))
         .await;
     assert_eq!(shown, "100");
+}
+
+#[tokio::test]
+async fn a_page_begins_as_the_settings_say_until_its_reader_chooses() {
+    let mut page = Page::open("").await;
+    let patch = json!({"lane": {"poll_interval_ms": 500, "cards": "poll"}}).to_string();
+    let answer = send(
+        page.program.address,
+        request(Method::PATCH, "/api/v1/settings", &[], &patch),
+    )
+    .await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    page.browser.reload().await;
+    page.until("the interval of the settings", "it.interval_ms === 500")
+        .await;
+    let pressed = "[...document.querySelectorAll('.foot [aria-label=\"The lane that feeds the cards below\"] [aria-pressed=true]')].map(it => it.textContent).join()";
+    let fed = format!("{pressed} === 'polling'");
+    page.browser
+        .wait_for("cards by polling", Duration::from_secs(10), &fed)
+        .await;
+    let shown = format!("document.querySelector(\"{INTERVAL}\").value === '500'");
+    page.browser
+        .wait_for("the interval to be shown", Duration::from_secs(10), &shown)
+        .await;
+    page.browser.click(&format!("{INTERVAL} option[value='200']")).await;
+    page.browser.reload().await;
+    page.is_live().await;
+    page.until("the settings", "it.stream.counters.card_events > 0").await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(
+        page.report(5).await["interval_ms"],
+        200,
+        "the reader's own choice stays"
+    );
 }
 
 #[tokio::test]
