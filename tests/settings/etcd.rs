@@ -12,8 +12,10 @@ use freshet_tests::gate::Gate;
 use freshet_tests::secured::{self, Authority, PASSWORD};
 use freshet_tests::{SOON, until, within};
 use freshet_wire::{EngineState, SettingsDocument};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Mutex;
+
+use crate::payload;
 
 const KEY: &str = "tests/settings/document";
 
@@ -87,10 +89,6 @@ impl Harness for Store {
 
 mod contract {
     freshet::settings_contract!(super::Store::start);
-}
-
-fn payload(bytes: u32) -> Value {
-    json!({"workload": {"payload_bytes": bytes}})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,3 +31,9 @@ fn bytes(document: &freshet_wire::SettingsDocument, settings: Option<&serde_json
     value["settings"] = settings.clone();
     value.to_string().into_bytes()
 }
+
+/// A change of one setting, which nothing else here changes.
+#[cfg(any(feature = "etcd", feature = "zookeeper"))]
+fn payload(bytes: u32) -> serde_json::Value {
+    serde_json::json!({"workload": {"payload_bytes": bytes}})
+}

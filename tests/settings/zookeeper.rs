@@ -10,9 +10,11 @@ use freshet_tests::gate::Gate;
 use freshet_tests::zookeeper::ZooKeeper;
 use freshet_tests::{SOON, within};
 use freshet_wire::{EngineState, SettingsDocument};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::Mutex;
 use zookeeper_client::Client;
+
+use crate::payload;
 
 const KEY: &str = "/tests/freshet/settings/document";
 
@@ -76,10 +78,6 @@ impl Harness for Store {
 
 mod contract {
     freshet::settings_contract!(super::Store::start);
-}
-
-fn payload(bytes: u32) -> Value {
-    json!({"workload": {"payload_bytes": bytes}})
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

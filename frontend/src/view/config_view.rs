@@ -34,6 +34,8 @@ use crate::route::View;
 
 /// After a look that failed, the next one.
 const AGAIN_US: f64 = 5e6;
+/// Between two looks for the history of versions that follow each other.
+const SOON_US: f64 = 5e5;
 
 /// What the panels of the view share.
 #[derive(Clone, Copy)]
@@ -101,9 +103,7 @@ impl Board {
         let (sought, changed_only) = (self.sought.get_value(), self.changed_only.get_value());
         self.rows.with_untracked(|rows| {
             for row in rows {
-                let at = pending
-                    .iter()
-                    .find(|it| it.key == row.key.with_value(|key| key.key.clone()));
+                let at = row.key.with_value(|key| pending.iter().find(|it| it.key == key.key));
                 row.fill(self, at, &sought, changed_only);
             }
         });
@@ -249,16 +249,16 @@ pub fn config_view(ui: Ui) -> AnyView {
 fn ask(board: Board, asked: StoredValue<Asked>, frame: &Frame<'_>, trouble: Text) {
     let mut it = asked.get_value();
     let lane = frame.model.lane(board.ui.feed());
-    if it.busy || !is_live(&lane.status) || (frame.now_us - it.tried_us).abs() < AGAIN_US && it.tried_us > 0.0 {
-        // A new version's history is asked for at once.
-        let is_news = it.since_us.is_some() && it.history_of != board.version();
-        if it.busy || !is_live(&lane.status) || !is_news || (frame.now_us - it.tried_us).abs() < 5e5 {
-            return;
-        }
-    }
     let version = board.version();
     let is_known = it.since_us == Some(lane.since_us);
-    if is_known && (version.is_none() || it.history_of == version) {
+    let has_all = is_known && (version.is_none() || it.history_of == version);
+    if it.busy || has_all || !is_live(&lane.status) {
+        return;
+    }
+    // A new version's history is asked for soon.
+    let is_news = it.since_us.is_some() && it.history_of != version;
+    let pause_us = if is_news { SOON_US } else { AGAIN_US };
+    if it.tried_us > 0.0 && (frame.now_us - it.tried_us).abs() < pause_us {
         return;
     }
     (it.busy, it.tried_us) = (true, frame.now_us);
@@ -378,6 +378,15 @@ async fn written_to_clipboard(text: &str) -> Option<()> {
     let write: js_sys::Function = write.dyn_into().ok()?;
     let promise: js_sys::Promise = write.call1(&clipboard, &text.into()).ok()?.dyn_into().ok()?;
     wasm_bindgen_futures::JsFuture::from(promise).await.ok().map(drop)
+}
+
+/// The heads of a table of keys.
+fn heads(first: &'static str) -> AnyView {
+    let heads: Vec<_> = [first, "value", "default", "from"]
+        .map(|head| view! { <th scope="col">{head}</th> })
+        .into_iter()
+        .collect();
+    view! { <thead><tr>{heads}</tr></thead> }.into_any()
 }
 
 /// A flag for `hidden` that follows whether there is something to show.

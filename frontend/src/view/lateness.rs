@@ -4,7 +4,6 @@ mod figures;
 
 use freshet_wire::{Feed, LaneSettings, SettingsStatus};
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
 use self::figures::Figures;
 use super::bind::{Class, Flag, Text, class, click, if_empty, live, say, text, word};
@@ -86,8 +85,12 @@ pub fn lateness(ui: Ui) -> AnyView {
     let blocks = [Block::new(), Block::new()];
     let note = Text::default();
     let mut memory = figures::Memory::default();
+    let begin = RwSignal::new(None);
     on_frame(move |frame| {
         if frame.quarter {
+            if begin.with_untracked(Option::is_none) {
+                put(begin, defaults(frame.model));
+            }
             let [poll, stream] = memory.figures(frame.model, frame.now_us);
             blocks[0].put(poll);
             blocks[1].put(stream);
@@ -97,10 +100,10 @@ pub fn lateness(ui: Ui) -> AnyView {
     view! {
         <div class="late">
             <div class="head"><h2>"How late it arrives"</h2><span class="dim">"mean, last 5\u{a0}s"</span></div>
-            {blocks[0].view(LaneId::Poll, interval(ui))}
+            {blocks[0].view(LaneId::Poll, interval(ui, begin))}
             {blocks[1].view(LaneId::Stream, view! { <span class="how">"WebSocket"</span> }.into_any())}
             <div class="foot">
-                {choices(ui)}
+                {choices(ui, begin)}
                 <p class="note" hidden=if_empty(note)>{live(note)}</p>
             </div>
         </div>
@@ -115,21 +118,13 @@ fn defaults(model: &Model) -> Option<LaneSettings> {
     Some(status.in_force.settings.lane)
 }
 
-fn interval(ui: Ui) -> AnyView {
+fn interval(ui: Ui, begin: RwSignal<Option<LaneSettings>>) -> AnyView {
     let shown = RwSignal::new(ui.handle().model().interval_ms);
-    let mut begun = false;
-    on_frame(move |frame| {
-        if !begun
-            && frame.quarter
-            && let Some(defaults) = defaults(frame.model)
-        {
-            begun = true;
-            // On a task of its own: the model is being looked at.
-            spawn_local(async move {
-                ui.handle().set_default_interval_ms(defaults.poll_interval_ms);
-                let interval_ms = ui.handle().model().interval_ms;
-                put(shown, interval_ms);
-            });
+    Effect::new(move |_| {
+        if let Some(defaults) = begin.get() {
+            ui.handle().set_default_interval_ms(defaults.poll_interval_ms);
+            let interval_ms = ui.handle().model().interval_ms;
+            put(shown, interval_ms);
         }
     });
     view! { {move || select(ui, shown.get())} }.into_any()
@@ -156,22 +151,19 @@ fn select(ui: Ui, chosen: u32) -> AnyView {
 }
 
 /// Which lane feeds the cards, and which lanes run.
-fn choices(ui: Ui) -> AnyView {
+fn choices(ui: Ui, begin: RwSignal<Option<LaneSettings>>) -> AnyView {
     let feeds = [LaneId::Stream, LaneId::Poll].map(|id| (id, Flag::new(ui.feed() == id)));
     let solos =
         [None, Some(LaneId::Poll), Some(LaneId::Stream)].map(|it| (it, Flag::new(ui.handle().model().solo == it)));
-    let begun = StoredValue::new(false);
+    let chosen = StoredValue::new(false);
     let feed = move |feed: LaneId| {
-        // The reader's own choice stays.
-        begun.set_value(true);
+        chosen.set_value(true);
         ui.set_feed(feed);
         feeds.into_iter().for_each(|(id, on)| put(on, id == feed));
     };
-    on_frame(move |frame| {
-        if frame.quarter
-            && !begun.get_value()
-            && let Some(defaults) = defaults(frame.model)
-        {
+    Effect::new(move |_| {
+        // The reader's own choice stays.
+        if let Some(defaults) = begin.get().filter(|_| !chosen.get_value()) {
             feed(match defaults.cards {
                 Feed::Poll => LaneId::Poll,
                 Feed::Stream => LaneId::Stream,

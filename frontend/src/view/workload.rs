@@ -264,6 +264,12 @@ fn storage() -> Option<Storage> {
     window().session_storage().ok()?
 }
 
+/// The token that was typed here, or else the one that is kept.
+pub(super) fn given_token(secret: NodeRef<Input>) -> String {
+    let typed = secret.get_untracked().map(|input| input.value().trim().to_owned());
+    typed.filter(|token| !token.is_empty()).unwrap_or_else(kept_token)
+}
+
 pub(super) fn kept_token() -> String {
     let kept = storage().and_then(|storage| storage.get_item(TOKEN).ok()?);
     kept.unwrap_or_default()

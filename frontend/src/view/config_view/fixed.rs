@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::super::bind::live;
 use super::super::format;
-use super::Board;
 use super::values::{said, within};
+use super::{Board, heads};
 
 pub fn fixed(board: Board) -> AnyView {
     let rows = move || {
@@ -32,12 +32,7 @@ pub fn fixed(board: Board) -> AnyView {
             <p class="dim" hidden=is_known>{live(board.no_fixed)}</p>
             <table hidden=move || !is_known()>
                 <caption class="unseen">"Every key of the fixed configuration, its value, default and source"</caption>
-                <thead><tr>
-                    <th scope="col">"key"</th>
-                    <th scope="col">"value"</th>
-                    <th scope="col">"default"</th>
-                    <th scope="col">"from"</th>
-                </tr></thead>
+                {heads("key")}
                 <tbody>{rows}</tbody>
             </table>
         </section>

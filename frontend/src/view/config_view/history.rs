@@ -8,10 +8,10 @@ use leptos::task::spawn_local;
 use super::super::bind::{Class, Flag, Text, class, click, is, live, say};
 use super::super::format;
 use super::super::frame::{on_frame, put};
-use super::super::workload::{keep_token, kept_token};
+use super::super::workload::{given_token, keep_token};
 use super::Board;
 use super::edits::back_to;
-use super::review::{needs_token, token_field, typed_token};
+use super::review::{needs_token, token_field};
 use super::values::said;
 use crate::api;
 use crate::route::View;
@@ -36,7 +36,7 @@ pub fn history(board: Board) -> AnyView {
             return;
         };
         put(busy, true);
-        let token = typed_token(secret).unwrap_or_else(kept_token);
+        let token = given_token(secret);
         spawn_local(async move {
             let result = api::roll_back(version, newest, &token).await;
             put(busy, false);

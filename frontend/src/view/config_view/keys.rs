@@ -10,7 +10,7 @@ use super::super::format;
 use super::super::frame::put;
 use super::edits::Pending;
 use super::values::{at, bounds, said, shown};
-use super::{Board, unless};
+use super::{Board, heads, unless};
 
 /// In the order of the schema; the words stand over each.
 const SECTIONS: [(&str, &str); 8] = [
@@ -276,12 +276,7 @@ fn section(board: Board, name: String, rows: Vec<Row>) -> AnyView {
         <div class="section" hidden=empty>
             <table>
                 <caption><h3 id=id tabindex="-1">{title}</h3></caption>
-                <thead><tr>
-                    <th scope="col">"setting"</th>
-                    <th scope="col">"value"</th>
-                    <th scope="col">"default"</th>
-                    <th scope="col">"from"</th>
-                </tr></thead>
+                {heads("setting")}
                 <tbody>{rows}</tbody>
             </table>
         </div>

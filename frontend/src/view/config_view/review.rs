@@ -9,7 +9,7 @@ use leptos::task::spawn_local;
 use super::super::bind::{Class, Flag, Text, class, click, is, live, say};
 use super::super::format;
 use super::super::frame::put;
-use super::super::workload::{keep_token, kept_token};
+use super::super::workload::{given_token, keep_token};
 use super::Board;
 use super::edits::Pending;
 use super::values::{patch, said};
@@ -58,7 +58,7 @@ pub fn review(board: Board) -> AnyView {
             .iter()
             .filter_map(|change| Some((&*change.key, change.after.clone().ok()?)));
         let patch = patch(values).to_string();
-        let token = typed_token(secret).unwrap_or_else(kept_token);
+        let token = given_token(secret);
         put(busy, true);
         say(answer, &[]);
         spawn_local(async move {
@@ -134,12 +134,6 @@ pub fn token_field(id: &'static str, is_not_needed: Flag, secret: NodeRef<Input>
         </p>
     }
     .into_any()
-}
-
-/// What was typed there.
-pub fn typed_token(secret: NodeRef<Input>) -> Option<String> {
-    let typed = secret.get_untracked()?.value().trim().to_owned();
-    Some(typed).filter(|token| !token.is_empty())
 }
 
 /// Why nothing was changed: there was none, or another one.

@@ -10,7 +10,7 @@ use crate::api;
 use crate::view::Ui;
 use crate::view::bind::{Flag, Text, click, if_empty, is, live, say};
 use crate::view::frame::{on_frame, put};
-use crate::view::workload::{keep_token, kept_token};
+use crate::view::workload::{given_token, keep_token};
 
 /// What came of something stands for so long: soon it is not of now any more.
 const SAID_US: f64 = 8e6;
@@ -76,8 +76,7 @@ impl Faults {
         let Some((action, node)) = self.wanted.get_value().filter(|_| !self.busy.get_untracked()) else {
             return;
         };
-        let typed = self.secret.get_untracked().map(|input| input.value().trim().to_owned());
-        let token = typed.filter(|token| !token.is_empty()).unwrap_or_else(kept_token);
+        let token = given_token(self.secret);
         put(self.busy, true);
         say(self.answer, &[]);
         spawn_local(async move {

@@ -9,7 +9,7 @@ use leptos::task::spawn_local;
 use super::super::bind::{Class, Flag, Text, class, if_empty, is, is_focused, live, say};
 use super::super::format;
 use super::super::frame::{on_frame, put};
-use super::super::workload::{keep_token, kept_token};
+use super::super::workload::{given_token, keep_token};
 use super::{Shared, choose};
 use crate::api::{self, Failure, Publication};
 use crate::route::View;
@@ -103,8 +103,7 @@ pub(super) fn publish(shared: Shared) -> AnyView {
         let Some(publication) = form.read().filter(|_| !busy.get_untracked()) else {
             return;
         };
-        let typed = form.token.get_untracked().map(|input| input.value().trim().to_owned());
-        let token = typed.filter(|token| !token.is_empty()).unwrap_or_else(kept_token);
+        let token = given_token(form.token);
         put(busy, true);
         say(answer, &[]);
         spawn_local(async move {
