@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use freshet_tests::http::{Connection, get, request};
 use freshet_tests::program::{Program, binary};
@@ -214,8 +215,8 @@ async fn who_interrupts_it_is_told_how_far_it_came() {
     );
 }
 
-/// Publishers that each wait for an answer before they go on.
-const PUBLISHERS: usize = 16;
+/// Publishers that each wait for an answer before they go on: so many that together they publish thousands of times a second.
+const PUBLISHERS: usize = 64;
 
 /// What publisher `of` sent as its `number`th event, and where the receipt said that it is.
 type Acknowledged = BTreeMap<(usize, u64), u64>;
@@ -264,19 +265,22 @@ async fn what_was_acknowledged_survives_a_kill_once_and_in_order() {
     let mut program = Program::start(&[]).await;
     let mut numbers = [0; PUBLISHERS];
     let mut all = Acknowledged::new();
+    let mut under_load = Duration::ZERO;
     for kill in 0..kills {
         let acknowledged = Arc::new(AtomicUsize::new(0));
+        let begun = Instant::now();
         let killing = async {
             // Somewhere in the middle of whatever it does.
-            let enough = 300 + fastrand::usize(..200);
+            let enough = 1000 + fastrand::usize(..1000);
             until("publishes to be acknowledged", async || {
                 acknowledged.load(Ordering::Relaxed) >= enough
             })
             .await;
             program.process.kill();
+            under_load += begun.elapsed();
         };
         let (told, ()) = tokio::join!(publish_until_it_is_gone(&program, &mut numbers, &acknowledged), killing);
-        assert!(told.len() >= 300, "kill {kill}: {}", told.len());
+        assert!(told.len() >= 1000, "kill {kill}: {}", told.len());
         all.extend(told);
         program.process.ended(SOON).await;
         program.start_again().await;
@@ -293,6 +297,7 @@ async fn what_was_acknowledged_survives_a_kill_once_and_in_order() {
     }
     follower.check();
     assert_eq!(follower.missed, 0);
+    let acknowledged = all.len();
     let mut last = [None; PUBLISHERS];
     for event in follower.events.values() {
         let (of, number): (usize, u64) = serde_json::from_str(&event.data).unwrap();
@@ -303,10 +308,11 @@ async fn what_was_acknowledged_survives_a_kill_once_and_in_order() {
         }
     }
     assert!(all.is_empty(), "acknowledged, and gone: {all:?}");
-    let events = follower.events.len();
     _ = writeln!(
         std::io::stderr(),
-        "{events} events over {kills} kills: each acknowledged one is there once"
+        "{acknowledged} events acknowledged over {kills} kills, {:.0} a second: each is there once ({} are there in all)",
+        acknowledged as f64 / under_load.as_secs_f64(),
+        follower.events.len(),
     );
     assert!(program.stop().await.success());
 }
