@@ -1,4 +1,4 @@
-//! Every URL of the back end, and every fetch.
+//! Every URL of the back end, and every fetch. The lanes' own go through their worker ([`Connections`]).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,10 +12,15 @@ use gloo_timers::callback::Timeout;
 use serde::de::DeserializeOwned;
 use web_sys::{AbortController, RequestCache};
 
+use crate::lane::{Connections, NO_WORKER, Unanswered};
+
 const BASE: &str = "/api/v1";
 
 /// A request that has not been answered in full by then is given up: a server that hangs must not hang a lane.
 const TIMEOUT_MS: u32 = 10_000;
+
+const NO_ANSWER: &str = "no answer for 10 s";
+const NOT_REACHED: &str = "the server cannot be reached";
 
 /// A server that asks for more patience than this is asked again nevertheless.
 const MAX_RETRY_AFTER_MS: u32 = 10 * 60_000;
@@ -64,10 +69,18 @@ pub struct Polled {
     /// JSON of a [`freshet_wire::Page`]; `None`: nothing is new (304).
     pub page: Option<String>,
     pub etag: Option<String>,
+    /// When it was asked and when the answer was there in full, on the page's clock.
+    pub sent_us: f64,
+    pub received_us: f64,
 }
 
 /// `GET /events`: what is new after these positions (`TOPIC[@CURSOR]`).
-pub async fn events(from: &[String], reader: &str, etag: Option<&str>) -> Result<Polled, Failure> {
+pub async fn events(
+    connections: &Connections,
+    from: &[String],
+    reader: &str,
+    etag: Option<&str>,
+) -> Result<Polled, Failure> {
     let mut url = String::from(BASE);
     url.push_str("/events?limit=");
     url.push_str(PAGE_LIMIT);
@@ -77,16 +90,22 @@ pub async fn events(from: &[String], reader: &str, etag: Option<&str>) -> Result
         url.push_str("&from=");
         url.push_str(&String::from(js_sys::encode_uri_component(from)));
     }
-    let mut request = Request::get(&url);
-    if let Some(etag) = etag {
-        request = request.header("If-None-Match", etag);
+    let answer = connections.get(&url, etag).await.map_err(|unanswered| {
+        Failure::new(match unanswered {
+            Unanswered::TimedOut => NO_ANSWER,
+            Unanswered::Lost => NOT_REACHED,
+            Unanswered::NoWorker => NO_WORKER,
+        })
+    })?;
+    match answer.status {
+        200..300 | 304 => Ok(Polled {
+            page: (answer.status != 304).then_some(answer.text),
+            etag: answer.etag,
+            sent_us: answer.sent_us,
+            received_us: answer.received_us,
+        }),
+        status => Err(refused(status, answer.retry_after.as_deref(), &answer.text)),
     }
-    let answer = send(request, None).await?;
-    let page = (answer.status != 304).then_some(answer.text);
-    Ok(Polled {
-        page,
-        etag: answer.etag,
-    })
 }
 
 /// One event of a topic, once more: the page's JSON, in which it is if it still is in the log.
@@ -94,7 +113,7 @@ pub async fn event(topic: &str, partition: u32, offset: u64, reader: &str) -> Re
     let from = [topic, "@", &Position::Offset { partition, offset }.to_string()].concat();
     let from = String::from(js_sys::encode_uri_component(&from));
     let url = [BASE, "/events?limit=1&reader=", reader, "&from=", &from].concat();
-    Ok(send(Request::get(&url), None).await?.text)
+    send(Request::get(&url), None).await
 }
 
 /// What is to be published, and what is said of it.
@@ -134,7 +153,7 @@ pub async fn publish(publication: Publication, token: &str) -> Result<Vec<Receip
             request = request.header(name, value);
         }
     }
-    let answer = send(request, Some(publication.data)).await?.text;
+    let answer = send(request, Some(publication.data)).await?;
     answer.lines().map(read).collect()
 }
 
@@ -161,7 +180,7 @@ pub async fn patch_settings(merge_patch: String, version: u64, token: &str) -> R
     let request = authorized(Request::patch(&[BASE, "/settings"].concat()), token)?
         .header("Content-Type", "application/merge-patch+json")
         .header("If-Match", &etag(version));
-    read(&send(request, Some(merge_patch)).await?.text)
+    read(&send(request, Some(merge_patch)).await?)
 }
 
 /// `POST /settings/rollback`: the settings become again what they were at `version`; 412 if they do not have the `newest` one any more.
@@ -170,7 +189,7 @@ pub async fn roll_back(version: u64, newest: u64, token: &str) -> Result<Setting
         .header("Content-Type", "application/json")
         .header("If-Match", &etag(newest));
     let body = [r#"{"version":"#, &*version.to_string(), "}"].concat();
-    read(&send(request, Some(body)).await?.text)
+    read(&send(request, Some(body)).await?)
 }
 
 fn etag(version: u64) -> String {
@@ -201,7 +220,7 @@ pub async fn config() -> Result<StaticConfig, Failure> {
 pub async fn act(node: &str, action: NodeAction, token: &str) -> Result<Cluster, Failure> {
     let node = String::from(js_sys::encode_uri_component(node));
     let url = [BASE, "/cluster/nodes/", &node, "/", action.name()].concat();
-    read(&send(authorized(Request::post(&url), token)?, None).await?.text)
+    read(&send(authorized(Request::post(&url), token)?, None).await?)
 }
 
 /// With the admin token, where there is one.
@@ -218,17 +237,11 @@ fn authorized(request: RequestBuilder, token: &str) -> Result<RequestBuilder, Fa
 async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
     let mut url = String::from(BASE);
     url.push_str(path);
-    read(&send(Request::get(&url), None).await?.text)
+    read(&send(Request::get(&url), None).await?)
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
     serde_json::from_str(text).map_err(|_| Failure::new("the answer cannot be read"))
-}
-
-struct Answer {
-    status: u16,
-    text: String,
-    etag: Option<String>,
 }
 
 /// `GET /topics`: all of them; spends a `read`.
@@ -268,16 +281,14 @@ pub async fn try_limits(policy: &str) -> Result<Tried, Failure> {
     })
 }
 
-async fn send(request: RequestBuilder, body: Option<String>) -> Result<Answer, Failure> {
+/// The text of the answer.
+async fn send(request: RequestBuilder, body: Option<String>) -> Result<String, Failure> {
     let (response, text) = exchange(request, body).await?;
-    if response.ok() || response.status() == 304 {
-        return Ok(Answer {
-            status: response.status(),
-            etag: response.headers().get("etag"),
-            text,
-        });
+    if response.ok() {
+        return Ok(text);
     }
-    Err(refused(&response, &text))
+    let retry_after = response.headers().get("retry-after");
+    Err(refused(response.status(), retry_after.as_deref(), &text))
 }
 
 /// Sends a request past the browser's cache and waits for the whole answer, whatever it says.
@@ -300,36 +311,26 @@ async fn exchange(request: RequestBuilder, body: Option<String>) -> Result<(Resp
             abort.abort();
         })
     });
-    let lost = |_| {
-        Failure::new(if timed_out.get() {
-            "no answer for 10 s"
-        } else {
-            "the server cannot be reached"
-        })
-    };
+    let lost = |_| Failure::new(if timed_out.get() { NO_ANSWER } else { NOT_REACHED });
     let response = request.send().await.map_err(lost)?;
     let text = response.text().await.map_err(lost)?;
     Ok((response, text))
 }
 
-fn refused(response: &Response, text: &str) -> Failure {
+fn refused(status: u16, retry_after: Option<&str>, text: &str) -> Failure {
     let problem = serde_json::from_str::<Problem>(text).ok().map(Box::new);
     let why = match &problem {
         Some(problem) => in_words(problem),
         None => {
             let mut why = String::from("HTTP ");
-            why.push_str(&response.status().to_string());
+            why.push_str(&status.to_string());
             why
         }
     };
-    let retry_after_ms = response
-        .headers()
-        .get("retry-after")
-        .and_then(|value| parse_retry_after(&value));
     Failure {
         why,
-        status: Some(response.status()),
-        retry_after_ms,
+        status: Some(status),
+        retry_after_ms: retry_after.and_then(parse_retry_after),
         problem,
     }
 }

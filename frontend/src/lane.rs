@@ -3,6 +3,7 @@
 //! What they bring goes through the one [`Lane::ingest`]. No network here: that is in `lane/poll.rs` and `lane/stream.rs`.
 
 mod batch;
+mod connections;
 mod ingest;
 pub mod poll;
 mod record;
@@ -14,6 +15,7 @@ mod track;
 
 use crate::latency::{self, Arrival, History, Ring, Summary};
 pub use batch::Batch;
+pub(crate) use connections::{Connections, NO_WORKER, Unanswered};
 pub use ingest::Receipt;
 pub use record::{Counters, GapMark, Newest, Request};
 pub(crate) use retry::{Backoff, Watchdog};

@@ -13,7 +13,7 @@ use web_sys::VisibilityState;
 use crate::choice::{Choice, clamp_interval_ms};
 use crate::clock::{Clock, Offset, Outcome, PageClock, Probe};
 use crate::feed::{self, Feed};
-use crate::lane::{self, Batch, Lane, LaneId, Receipt, Status};
+use crate::lane::{self, Batch, Connections, Lane, LaneId, Receipt, Status};
 use crate::wait::{Wake, after};
 use crate::{api, report};
 
@@ -90,6 +90,7 @@ pub struct Handle(Rc<Inner>);
 struct Inner {
     model: RefCell<Model>,
     page_clock: PageClock,
+    connections: Connections,
     poll: Wake,
     stream: Wake,
     /// Of its own, as it changes while the model is looked at.
@@ -102,6 +103,9 @@ impl Handle {
     pub fn start() -> Self {
         let Some(page_clock) = PageClock::new() else {
             wasm_bindgen::throw_str("no window")
+        };
+        let Some(connections) = Connections::start() else {
+            wasm_bindgen::throw_str("no worker")
         };
         let Choice { topics, interval_ms } = Choice::recall();
         let name = random_name();
@@ -128,6 +132,7 @@ impl Handle {
         let handle = Self(Rc::new(Inner {
             model: RefCell::new(model),
             page_clock,
+            connections,
             poll,
             stream,
             feed: RefCell::new(Feed::new()),
@@ -269,6 +274,11 @@ impl Handle {
             LaneId::Poll => &self.0.poll,
             LaneId::Stream => &self.0.stream,
         }
+    }
+
+    /// The lanes' way to the network.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.0.connections
     }
 
     /// The page's own clock.

@@ -87,10 +87,7 @@ impl Poller {
             let wanted = |topic: &str| !self.refused.iter().any(|refused| refused == topic);
             (lane.ask(asked_us, wanted), lane.reader.clone())
         });
-        let sent_page_us = page.page_us();
-        let result = api::events(&from, &reader, self.etag.as_deref()).await;
-        // The text is in the page's memory now: the same moment that the streaming lane stamps.
-        let received_page_us = page.page_us();
+        let result = api::events(page.connections(), &from, &reader, self.etag.as_deref()).await;
         page.update(|model| model.poll.asking_since_us = None);
         let polled = result?;
         let text = polled.page.as_deref();
@@ -109,9 +106,9 @@ impl Poller {
             .as_ref()
             .map_or(0, |batch| batch.events.iter().filter(of_log).count() as u32);
         if let Some(batch) = batch {
-            page.ingest(LaneId::Poll, batch, received_page_us);
+            page.ingest(LaneId::Poll, batch, polled.received_us);
         }
-        let (sent_us, received_us) = (page.server_us(sent_page_us), page.server_us(received_page_us));
+        let (sent_us, received_us) = (page.server_us(polled.sent_us), page.server_us(polled.received_us));
         page.update(|model| {
             let (lane, off) = (&mut model.poll, model.solo == Some(LaneId::Stream));
             lane.counters.not_modified += u64::from(not_modified);

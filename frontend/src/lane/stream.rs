@@ -1,11 +1,5 @@
 //! The streaming lane: a WebSocket that is opened again, resumes where it was, and notices when nothing comes any more.
 //!
-//! gloo-net puts each message into a queue without a bound, in the browser's `message` event. The task here always awaits
-//! that queue, and a woken task runs in a microtask, so before the browser's next event: the queue never holds
-//! more than the one message, and what waits, waits in the browser, whose own buffer stops the sender. The time of receipt is taken
-//! in that microtask, when gloo-net has copied the text into the page's memory; the same moment that the polling lane stamps. From
-//! the browser's event to the stamp it takes 15 µs in the median, 85 µs at the 99th percentile (Chromium, 1,000 events/s).
-//!
 //! The server's own heartbeats are WebSocket pings, which a page cannot see: it is the answers to the clock probes that show it alive.
 
 use std::future::{Future, poll_fn};
@@ -13,15 +7,13 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use freshet_wire::{ClientMessage, Pong, ServerMessage};
-use futures_util::{Sink, Stream};
-use gloo_net::websocket::futures::WebSocket;
-use gloo_net::websocket::{Message, WebSocketError};
 
 use crate::api;
 use crate::clock::Probe;
 use crate::model::{Handle, PROBE_EVERY_US};
 use crate::wait::{after, sleep};
 
+use super::connections::{Came, Socket};
 use super::retry::{Backoff, Watchdog};
 use super::subscriptions::Subscriptions;
 use super::{Batch, LaneId, Status};
@@ -60,16 +52,16 @@ pub(crate) async fn run(page: Handle) {
         page.update(|model| model.stream.counters.requests += 1);
         // Of its own: a borrow in the match would be held as long as the connection.
         let url = api::stream_url(&page.model().stream.reader);
-        let end = match url.map(|url| WebSocket::open(&url)) {
-            Some(Ok(socket)) => {
-                let mut connection = Connection::new(&page, socket);
+        let end = match url {
+            Some(url) => {
+                let mut connection = Connection::new(&page, page.connections().open(&url));
                 let end = connection.run().await;
                 if connection.live_us() > GOOD_US {
                     backoff.reset();
                 }
                 end
             }
-            _ => End::Lost("the browser opens no WebSocket".to_owned()),
+            None => End::Lost("this page has no address".to_owned()),
         };
         let now_us = page.page_us();
         let (why, refused) = match end {
@@ -116,7 +108,7 @@ pub(crate) async fn run(page: Handle) {
 
 struct Connection<'a> {
     page: &'a Handle,
-    socket: WebSocket,
+    socket: Socket<'a>,
     watchdog: Watchdog,
     /// When `hello` came.
     greeted_us: Option<f64>,
@@ -129,13 +121,13 @@ struct Connection<'a> {
 }
 
 enum Turn {
-    Came(Option<Result<Message, WebSocketError>>),
+    Came(Came),
     Called,
     Tick,
 }
 
 impl<'a> Connection<'a> {
-    fn new(page: &'a Handle, socket: WebSocket) -> Self {
+    fn new(page: &'a Handle, socket: Socket<'a>) -> Self {
         let now_us = page.page_us();
         Self {
             page,
@@ -160,8 +152,8 @@ impl<'a> Connection<'a> {
         let mut tick = after(TICK_US);
         loop {
             let turn = poll_fn(|cx| {
-                if let Poll::Ready(message) = Pin::new(&mut self.socket).poll_next(cx) {
-                    return Poll::Ready(Turn::Came(message));
+                if let Poll::Ready(came) = self.socket.poll(cx) {
+                    return Poll::Ready(Turn::Came(came));
                 }
                 if self.page.wake(LaneId::Stream).poll(cx).is_ready() {
                     return Poll::Ready(Turn::Called);
@@ -169,17 +161,14 @@ impl<'a> Connection<'a> {
                 Pin::new(&mut tick).poll(cx).map(|()| Turn::Tick)
             })
             .await;
-            let now_us = self.page.page_us();
             let done = match turn {
-                Turn::Came(Some(Ok(Message::Text(text)))) => self.came(&text, now_us),
-                Turn::Came(Some(Ok(Message::Bytes(_)))) => Err(unreadable()),
-                Turn::Came(Some(Err(error))) => Err(self.ended(&error)),
-                Turn::Came(None) => Err(self.lost()),
+                Turn::Came(Came::Text { text, received_us }) => self.came(&text, received_us),
+                Turn::Came(Came::Closed { code, reason }) => Err(self.ended(code, &reason)),
                 Turn::Called if self.page.model().is_off(LaneId::Stream) => Err(End::Off),
                 Turn::Called => self.subscribe(),
                 Turn::Tick => {
                     tick = after(TICK_US);
-                    self.tick(now_us)
+                    self.tick(self.page.page_us())
                 }
             };
             if let Err(end) = done {
@@ -310,14 +299,8 @@ impl<'a> Connection<'a> {
 
     fn send(&mut self, message: &ClientMessage) -> Result<(), End> {
         let text = serde_json::to_string(message).map_err(|_| unreadable())?;
-        // A browser's socket takes everything at once; what was sent to a closing one shows as its end.
-        Pin::new(&mut self.socket)
-            .start_send(Message::Text(text))
-            .map_err(|_| self.lost())
-    }
-
-    fn lost(&mut self) -> End {
-        End::Lost(self.words())
+        self.socket.send(&text);
+        Ok(())
     }
 
     /// What the server said last, or else what the page saw.
@@ -333,25 +316,20 @@ impl<'a> Connection<'a> {
     }
 
     /// By the close code (RFC 6455, section 7.4.1, and IANA's registry).
-    fn ended(&mut self, error: &WebSocketError) -> End {
-        let WebSocketError::ConnectionClose(close) = error else {
-            return self.lost();
-        };
+    fn ended(&mut self, code: u16, reason: &str) -> End {
         // 1008, policy, is also what a page gets that was silent while its machine slept: refused only if a problem says so.
-        let refused =
-            matches!(close.code, 1003 | 1007 | 1009 | 1010) || close.code == 1008 && self.last_words.is_some();
+        let refused = matches!(code, 1003 | 1007 | 1009 | 1010) || code == 1008 && self.last_words.is_some();
         if self.last_words.is_none() {
-            self.last_words = match close.code {
-                _ if !close.reason.is_empty() => Some(close.reason.clone()),
+            self.last_words = match code {
+                _ if !reason.is_empty() => Some(reason.to_owned()),
                 1001 => Some("the server is going away".to_owned()),
                 1013 => Some("the server is busy".to_owned()),
                 _ => None,
             };
         }
-        if refused {
-            End::Refused(self.words())
-        } else {
-            self.lost()
+        match refused {
+            true => End::Refused(self.words()),
+            false => End::Lost(self.words()),
         }
     }
 }
