@@ -222,7 +222,7 @@ async fn open_topics(service: Arc<Service>, opened: oneshot::Sender<()>) {
     loop {
         let mut left = Vec::new();
         for spec in specs {
-            if let Err(error) = tail.open(spec.clone()).await {
+            if let Err(error) = tail.open_known(&spec).await {
                 tracing::warn!(topic = spec.name, %error, "a topic cannot be opened yet");
                 left.push(spec);
             }

@@ -82,8 +82,9 @@ pub trait PubSub: fmt::Debug + Send + Sync {
     /// Changes how much is kept of a topic from now on.
     fn retain(&self, topic: &str, retention: Retention);
 
-    /// Takes an open topic away, with all that is kept of it. One that is made under its name later is another log. What was published to
-    /// it and is not acknowledged yet is refused. Not for topics that others make and remove.
+    /// Takes a topic away, with all that is kept of it, also one that could not be opened. One that is made under its name later is another
+    /// log. What was published to it and is not acknowledged yet is refused. Not while it is being opened, and not for topics that others
+    /// make and remove.
     fn remove(&self, topic: &str) -> Answer<'_, Result<(), PubSubError>> {
         let error = PubSubError::NotRemovable {
             topic: topic.to_owned(),
