@@ -93,7 +93,7 @@ impl EmbeddedLog {
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             config: config.clone(),
-            common: Arc::new(Common::new(options)),
+            common: Arc::new(Common::new(options, topic::most_segment(config))),
             open: RwLock::default(),
             known: Mutex::default(),
             is_closed: AtomicBool::new(false),
