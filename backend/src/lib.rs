@@ -148,7 +148,14 @@ pub async fn run_on(
 
     let router = delivery::router(Arc::clone(&service));
     let limits = service.config.limits.clone();
-    let serving = server::serve(listener, router, &limits, gate, stopping);
+    let serving = server::serve(
+        listener,
+        router,
+        &limits,
+        pubsub::open_files(&service.config.pubsub),
+        gate,
+        stopping,
+    );
     let asked = async {
         shutdown.await;
         // Every receiver may be gone already; then there is nobody to tell.

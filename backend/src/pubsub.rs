@@ -311,6 +311,16 @@ pub fn open(config: &config::PubSub, data: &Path, node: &str) -> Result<Arc<dyn 
     }
 }
 
+/// Files that the engine has open in this process once it has all the topics that it takes.
+pub fn open_files(config: &config::PubSub) -> usize {
+    match config {
+        config::PubSub::Log(log) | config::PubSub::CloudPubSub(config::CloudPubSubConfig { spool: log, .. }) => {
+            log.max_topics.saturating_mul(embedded::OPEN_FILES)
+        }
+        config::PubSub::Kafka(_) | config::PubSub::Memory => 0,
+    }
+}
+
 /// For telling duplicates by id.
 pub fn id_hash(id: &str) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};

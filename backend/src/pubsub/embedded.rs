@@ -55,6 +55,8 @@ use super::{Answer, Budget, Capabilities, Chunk, Kept, PubSub, PubSubError, Publ
 use crate::config::LogConfig;
 
 const NAME: &str = "log";
+/// Of each topic: the segment that is written, and the mark.
+pub(super) const OPEN_FILES: usize = 2;
 
 /// The log in the data folder.
 #[derive(Debug)]
