@@ -148,7 +148,14 @@ pub async fn run_on(
 
     let router = delivery::router(Arc::clone(&service));
     let limits = service.config.limits.clone();
-    let serving = server::serve(listener, router, &limits, gate, stopping);
+    let serving = server::serve(
+        listener,
+        router,
+        &limits,
+        pubsub::open_files(&service.config.pubsub),
+        gate,
+        stopping,
+    );
     let asked = async {
         shutdown.await;
         // Every receiver may be gone already; then there is nobody to tell.
@@ -222,7 +229,7 @@ async fn open_topics(service: Arc<Service>, opened: oneshot::Sender<()>) {
     loop {
         let mut left = Vec::new();
         for spec in specs {
-            if let Err(error) = tail.open(spec.clone()).await {
+            if let Err(error) = tail.open_known(&spec).await {
                 tracing::warn!(topic = spec.name, %error, "a topic cannot be opened yet");
                 left.push(spec);
             }

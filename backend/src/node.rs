@@ -62,6 +62,7 @@ fn stored_id(folder: &Path) -> Result<String, NodeError> {
         Ok(text) if is_name(text.trim()) => return Ok(text.trim().to_owned()),
         Ok(_) => return Err(NodeError::BadName(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(NodeError::BadName(file)),
         Err(error) => return Err(unusable(error)),
     }
     let random = getrandom::u32().map_err(|error| unusable(io::Error::other(error)))?;

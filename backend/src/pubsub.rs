@@ -82,8 +82,9 @@ pub trait PubSub: fmt::Debug + Send + Sync {
     /// Changes how much is kept of a topic from now on.
     fn retain(&self, topic: &str, retention: Retention);
 
-    /// Takes an open topic away, with all that is kept of it. One that is made under its name later is another log. What was published to
-    /// it and is not acknowledged yet is refused. Not for topics that others make and remove.
+    /// Takes a topic away, with all that is kept of it, also one that could not be opened. One that is made under its name later is another
+    /// log. What was published to it and is not acknowledged yet is refused. Not while it is being opened, and not for topics that others
+    /// make and remove.
     fn remove(&self, topic: &str) -> Answer<'_, Result<(), PubSubError>> {
         let error = PubSubError::NotRemovable {
             topic: topic.to_owned(),
@@ -307,6 +308,16 @@ pub fn open(config: &config::PubSub, data: &Path, node: &str) -> Result<Arc<dyn 
             let why = "this program was built without that engine; build it with --features engines";
             Err(PubSubError::Unavailable(why.to_owned()))
         }
+    }
+}
+
+/// Files that the engine has open in this process once it has all the topics that it takes.
+pub fn open_files(config: &config::PubSub) -> usize {
+    match config {
+        config::PubSub::Log(log) | config::PubSub::CloudPubSub(config::CloudPubSubConfig { spool: log, .. }) => {
+            log.max_topics.saturating_mul(embedded::OPEN_FILES)
+        }
+        config::PubSub::Kafka(_) | config::PubSub::Memory => 0,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::connection::{Connection, CountedStream, Metered, Slot};
 use crate::limit::gate::Gate;
 use crate::time::now_us;
 
-/// Files that are open beside connections: the listener, the log, what the sources read.
+/// Files that are open beside connections and the log's: the listener, the election's, what readers of the log and the sources read.
 const OTHER_FILES: usize = 64;
 
 /// How often a connection whose request comes slowly is looked at.
@@ -38,15 +38,16 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 connection: close\r\ncontent-length: 100\r\n\r\n\
 {\"type\":\"urn:freshet:busy\",\"title\":\"The service is at its bounds\",\"status\":503,\"field\":\"connection\"}";
 
-/// Serves until `stopping`, then lets what is open end, for as long as the limits allow.
+/// Serves beside a log that has so many files open, until `stopping`, then lets what is open end, for as long as the limits allow.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     limits: &Limits,
+    log_files: usize,
     gate: Arc<Gate>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let most = limits.connections.min(open_files().saturating_sub(OTHER_FILES));
+    let most = limits.connections.min(room(open_files(), log_files));
     if most < limits.connections {
         tracing::warn!(
             connections = most,
@@ -93,6 +94,13 @@ pub(crate) async fn serve(
             "connections were still open at the end"
         );
     }
+}
+
+/// Connections for which there are files. If they took the log's, nothing could be published; yet they have a quarter, however many topics
+/// there may be.
+fn room(files: usize, log_files: usize) -> usize {
+    let files = files.saturating_sub(OTHER_FILES);
+    files.saturating_sub(log_files).max(files / 4)
 }
 
 /// Asks for as many open files as the system lets this process have, and says how many they are.
@@ -168,4 +176,17 @@ async fn answer(router: Router, request: Request<Body>, connection: Arc<Connecti
     let response = router.oneshot(request).await;
     connection.end_request();
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_the_log_its_files() {
+        assert_eq!(room(1024, 512), 1024 - OTHER_FILES - 512);
+        assert_eq!(room(1024, 0), 1024 - OTHER_FILES);
+        assert_eq!(room(1024, 200_000), (1024 - OTHER_FILES) / 4);
+        assert_eq!(room(10, 512), 0);
+    }
 }

@@ -102,7 +102,15 @@ impl Tail {
         }
     }
 
-    /// `false` if it was taken away meanwhile: whoever had declared it could not open it.
+    /// Opens a topic that was declared; one that was taken away since is not made again.
+    pub async fn open_known(&self, spec: &TopicSpec) -> Result<(), PubSubError> {
+        match self.topic(&spec.name) {
+            Some(topic) => self.open_declared(spec, &topic, false).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// `false` if it was taken away meanwhile, by whoever had declared it and could not open it, or with all that was kept of it.
     async fn open_declared(&self, spec: &TopicSpec, topic: &Arc<Topic>, is_new: bool) -> Result<bool, PubSubError> {
         // One at a time, so that it is not opened twice.
         let _one = topic.opening.lock().await;
@@ -126,8 +134,8 @@ impl Tail {
         Ok(true)
     }
 
-    /// Takes a shared topic away, with all that the engine keeps of it. Who reads it is told so; who asks for it from now on is told that
-    /// there is none. Not to be dropped half-way.
+    /// Takes a shared topic away, with all that the engine keeps of it, also one that cannot be opened. Who reads it is told so; who asks for
+    /// it from now on is told that there is none. Not to be dropped half-way.
     pub async fn remove(&self, name: &str) -> Result<(), PubSubError> {
         let unknown = || PubSubError::UnknownTopic(name.to_owned());
         let topic = self.topic(name).ok_or_else(unknown)?;
@@ -136,18 +144,11 @@ impl Tail {
         if !self.topic(name).is_some_and(|known| Arc::ptr_eq(&known, &topic)) {
             return Err(unknown());
         }
-        if !topic.is_open() {
-            let why = topic
-                .why_not_open()
-                .unwrap_or_else(|| "the engine has not opened it yet".to_owned());
-            return Err(PubSubError::Unavailable(format!(
-                "topic {name:?} cannot be removed now: {why}"
-            )));
-        }
         // Who publishes meanwhile has it opened first: that waits until this one is gone, and makes another.
+        let was_open = topic.is_open();
         topic.set_open(false);
         if let Err(error) = self.engine.remove(name).await {
-            topic.set_open(true);
+            topic.set_open(was_open);
             return Err(error);
         }
         self.topics.write().remove(name);
@@ -199,5 +200,26 @@ fn kept(engine: &Arc<dyn PubSub>, topic: &Topic) -> Kept {
     match topic.scope() {
         TopicScope::Shared => engine.kept(topic.name()),
         TopicScope::Local => Kept::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pubsub::contract::spec;
+    use crate::pubsub::memory::Memory;
+
+    #[tokio::test]
+    async fn a_topic_that_was_taken_away_is_not_made_again_by_whoever_knew_of_it() {
+        let tail = Tail::new(Arc::new(Memory::forgetful()), 1 << 20, 1 << 20);
+        let spec = spec("t");
+        tail.open_known(&spec).await.unwrap();
+        assert!(tail.topic("t").is_none(), "it was never declared");
+        tail.declare(&spec);
+        tail.open_known(&spec).await.unwrap();
+        assert!(tail.topic("t").unwrap().is_open());
+        tail.remove("t").await.unwrap();
+        tail.open_known(&spec).await.unwrap();
+        assert!(tail.topic("t").is_none());
     }
 }

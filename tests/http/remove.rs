@@ -131,6 +131,33 @@ async fn what_cannot_be_removed_is_said_and_stays() {
 }
 
 #[tokio::test]
+async fn a_topic_that_cannot_be_opened_is_removed_like_any_other() {
+    let mut server = Server::quiet(|_| {}).await;
+    let first = publish(&server, "broken", "1").await;
+    server.stop().await;
+    // Something else stands where its file was.
+    let file = server.segment_of("broken");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    server.start_again();
+    until("what is wrong with it", async || {
+        server.topic("broken").await.unavailable.is_some()
+    })
+    .await;
+    assert_eq!(remove(&server, "broken").await.status, 204);
+    assert_eq!(remove(&server, "broken").await.status, 404);
+    assert_eq!(server.get("/api/v1/events?from=broken").await.status, 404);
+    let listed = server.topics().await.topics;
+    assert!(listed.iter().all(|topic| topic.name != "broken"));
+    let again = publish(&server, "broken", "1").await;
+    assert_eq!((again.offset, again.duplicate), (0, false));
+    assert_ne!(again.epoch, first.epoch);
+    server.stop().await;
+    server.start_again();
+    assert_eq!(server.poll("from=broken@earliest").await.offsets(), [0]);
+}
+
+#[tokio::test]
 async fn publishing_beside_removals_is_taken_or_refused_and_never_half_there() {
     let server = Server::quiet(|_| {}).await;
     publish(&server, "orders", "0").await;

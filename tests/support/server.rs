@@ -1,8 +1,9 @@
 //! The back end in this process, on a port of its own and with a data folder of its own.
 
+use std::fs;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -113,6 +114,19 @@ impl Server {
     /// The data folder.
     pub fn data(&self) -> &Path {
         &self.config.data
+    }
+
+    /// The newest file of a topic's log.
+    pub fn segment_of(&self, topic: &str) -> PathBuf {
+        let name = format!("\"name\":{}", json!(topic));
+        let folders = fs::read_dir(self.data().join("log")).unwrap();
+        let mut folders = folders.map(|folder| folder.unwrap().path());
+        let is_it =
+            |folder: &PathBuf| fs::read_to_string(folder.join("topic.json")).is_ok_and(|text| text.contains(&name));
+        let files = fs::read_dir(folders.find(is_it).expect("the topic's folder")).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let segments = files.filter(|file| file.extension().is_some_and(|it| it == "seg"));
+        segments.max().expect("a segment")
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -75,6 +75,8 @@ pub struct LogConfig {
     pub max_bytes: u64,
     /// Topics at most, of all kinds.
     pub max_topics: usize,
+    /// Of all topics together.
+    pub max_total_bytes: u64,
 }
 
 impl Default for LogConfig {
@@ -84,6 +86,7 @@ impl Default for LogConfig {
             max_age_s: kept.max_age_s,
             max_bytes: kept.max_bytes,
             max_topics: 256,
+            max_total_bytes: 16 << 30,
         }
     }
 }
@@ -138,9 +141,15 @@ const LOG: &[&str] = &["log"];
 const KAFKA: &[&str] = &["kafka"];
 const CLOUD: &[&str] = &["cloud-pubsub"];
 const DAY_S: u64 = 24 * 3600;
+const TOTAL_BYTES: (u64, u64) = (64 << 20, 1 << 50);
+const TOTAL: &str = "How much is kept of all topics together, whatever retention keeps of each. Beyond it the oldest events of the largest topic go first. The newest segment of each stays; these have a quarter of this together, or 64 KiB each where that is more.";
 
 pub(super) fn keys() -> Vec<Key> {
-    let max_topics = LogConfig::default().max_topics;
+    let LogConfig {
+        max_topics,
+        max_total_bytes,
+        ..
+    } = LogConfig::default();
     vec![
         Key::choice(
             ENGINE,
@@ -150,6 +159,9 @@ pub(super) fn keys() -> Vec<Key> {
         .default("log"),
         Key::integer("pubsub.max_topics", (16, 100_000), "topics", "Topics at most, of all kinds.")
             .default(max_topics)
+            .of(ENGINE, LOG),
+        Key::integer("pubsub.max_total_bytes", TOTAL_BYTES, "bytes", TOTAL)
+            .default(max_total_bytes)
             .of(ENGINE, LOG),
         Key::text("pubsub.brokers", "HOST:PORT of brokers, separated by commas.")
             .needed()
@@ -184,6 +196,9 @@ pub(super) fn keys() -> Vec<Key> {
         .of(ENGINE, CLOUD),
         Key::integer("pubsub.spool.max_topics", (16, 100_000), "topics", "Topics at most in the log that messages are put into.")
             .default(max_topics)
+            .of(ENGINE, CLOUD),
+        Key::integer("pubsub.spool.max_total_bytes", TOTAL_BYTES, "bytes", TOTAL)
+            .default(max_total_bytes)
             .of(ENGINE, CLOUD),
         Key::text("pubsub.prefix", "What stands before the names of Freshet's own topics there.")
             .default("freshet.")

@@ -55,6 +55,8 @@ use super::{Answer, Budget, Capabilities, Chunk, Kept, PubSub, PubSubError, Publ
 use crate::config::LogConfig;
 
 const NAME: &str = "log";
+/// Of each topic: the segment that is written, and the mark.
+pub(super) const OPEN_FILES: usize = 2;
 
 /// The log in the data folder.
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl EmbeddedLog {
         let shared = Arc::new(Shared {
             folder: folder.to_owned(),
             config: config.clone(),
-            common: Arc::new(Common::new(options)),
+            common: Arc::new(Common::new(options, topic::most_segment(config))),
             open: RwLock::default(),
             known: Mutex::default(),
             is_closed: AtomicBool::new(false),
@@ -124,8 +126,8 @@ impl Shared {
     fn describe(&self, spec: &TopicSpec) -> Result<(PathBuf, Description), PubSubError> {
         let mut known = self.known.lock();
         let described = |folder: &Path, description: &Description| {
-            folder::write_whole(self.common.medium(), folder, "topic.json", description)
-                .map_err(|error| unavailable(folder, &error))
+            let written = description.write(self.common.medium(), folder);
+            written.map_err(|error| unavailable(folder, &error))
         };
         if let Some((folder, description)) = known.folders.get_mut(&spec.name) {
             let mut wanted = Description {
@@ -162,8 +164,7 @@ impl Shared {
             };
             fs::create_dir_all(&folder)?;
             recovery::begin(&self.common, &folder, &description)?;
-            // The topic is there once its description is.
-            folder::write_whole(self.common.medium(), &folder, "topic.json", &description)?;
+            description.write(self.common.medium(), &folder)?;
             self.common.medium().sync_folder(&self.folder)?;
             Ok(description)
         };
@@ -214,18 +215,22 @@ fn known(common: &Common, folder: &Path) -> io::Result<Known> {
         if name.contains('.') || !path.is_dir() {
             continue;
         }
-        let why = match folder::read::<Description>(&path.join("topic.json")) {
-            Ok(Some(description)) => match known.folders.get(&description.name) {
+        if recovery::is_stillborn(&path)? {
+            fs::remove_dir_all(&path)?;
+            continue;
+        }
+        let why = match Description::find(common.medium(), &path) {
+            Ok(Some((description, fault))) => match known.folders.get(&description.name) {
                 None => {
+                    if let Some(fault) = fault {
+                        let text = format!("its topic.json {fault}; it was made again from its copy");
+                        common.health.find(&description.name, false, &text, common.now_us());
+                    }
                     known.folders.insert(description.name.clone(), (path, description));
                     continue;
                 }
                 Some((other, _)) => format!("{} is the same topic", other.display()),
             },
-            Ok(None) if recovery::is_stillborn(&path)? => {
-                fs::remove_dir_all(&path)?;
-                continue;
-            }
             Ok(None) => "it has no topic.json".to_owned(),
             Err(error) => format!("its topic.json cannot be read ({error})"),
         };

@@ -98,7 +98,7 @@ fn keys() -> Vec<SettingKey> {
             1_048_576.0,
             1_099_511_627_776.0,
             "bytes",
-            "How much is kept of each topic; the oldest events go first.",
+            "How much is kept of each topic; the oldest events go first. All of them together are bounded by the static max_total_bytes.",
         ),
         integer(
             "lane.poll_interval_ms",

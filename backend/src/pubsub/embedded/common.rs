@@ -64,6 +64,8 @@ pub(super) struct Common {
     pub(super) options: Options,
     pub(super) health: Health,
     pub(super) indexes: Indexes,
+    /// A segment of a log has no more bytes, whatever is kept of its topic.
+    pub(super) most_segment: u64,
     /// Bytes that are written and not on disk yet, of all topics.
     pub(super) waiting: AtomicUsize,
     /// Topics for the committer.
@@ -73,12 +75,13 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(options: Options) -> Self {
+    pub(super) fn new(options: Options, most_segment: u64) -> Self {
         let now_us = (options.clock.0)();
         Self {
             options,
             health: Health::new(now_us),
             indexes: Indexes::default(),
+            most_segment,
             waiting: AtomicUsize::new(0),
             commit: Work::default(),
             keep: Work::default(),

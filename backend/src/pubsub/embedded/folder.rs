@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! t000001/topic.json   name, kind, epoch…; the topic exists once this file does
+//!         topic.copy   the same again, for when the other one is damaged
 //!         state.json   whether all that was written is on disk, see [`State`]
 //!         synced       up to where all was on disk, see `mark.rs`
 //!         keyed        there were publications with a key
@@ -9,9 +10,11 @@
 //!         N.keys       the keys of a segment that is gone, as long as they are remembered
 //!         *.new        half written, of no account
 //! ```
+//!
+//! Those that hold JSON end with its checksum, so that no flipped bit is taken for what was written.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use freshet_wire::{Epoch, Retention, TopicKind};
@@ -22,7 +25,14 @@ use super::keys::Used;
 use super::medium::Medium;
 use crate::pubsub::TopicSpec;
 
-/// `topic.json`.
+/// Between the JSON in a file and its CRC-32, which is followed by a line feed.
+const SEAL: &[u8; 2] = b"\n#";
+/// Bytes from there on.
+const SEALED: usize = SEAL.len() + 9;
+pub(super) const DESCRIPTION: &str = "topic.json";
+const COPY: &str = "topic.copy";
+
+/// What `topic.json` says, and `topic.copy`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Description {
     pub(super) name: String,
@@ -34,6 +44,31 @@ pub(super) struct Description {
 }
 
 impl Description {
+    /// The topic is there once this is done.
+    pub(super) fn write(&self, medium: &dyn Medium, folder: &Path) -> io::Result<()> {
+        write_whole(medium, folder, COPY, self)?;
+        write_whole(medium, folder, DESCRIPTION, self)
+    }
+
+    /// What is known of the topic, and what was wrong with the file that should say it. `None` where neither file is there.
+    pub(super) fn find(medium: &dyn Medium, folder: &Path) -> io::Result<Option<(Self, Option<String>)>> {
+        let copy = read::<Self>(&folder.join(COPY)).unwrap_or_default();
+        let (found, fault) = match (read::<Self>(&folder.join(DESCRIPTION)), &copy) {
+            (Ok(Some(found)), _) => (found, None),
+            (Ok(None), None) => return Ok(None),
+            (Err(error), None) => return Err(error),
+            (Ok(None), Some(copy)) => (copy.clone(), Some("was gone".to_owned())),
+            (Err(error), Some(copy)) => (copy.clone(), Some(format!("cannot be read ({error})"))),
+        };
+        if fault.is_some() || copy.as_ref() != Some(&found) {
+            // Where there is no room for it, what is there goes on being enough.
+            if let Err(error) = found.write(medium, folder) {
+                tracing::warn!(topic = found.name, %error, "what is known of it cannot be written again");
+            }
+        }
+        Ok(Some((found, fault)))
+    }
+
     pub(super) fn spec(&self, retention: Retention) -> TopicSpec {
         TopicSpec {
             name: self.name.clone(),
@@ -70,7 +105,10 @@ pub(super) fn write_whole(medium: &dyn Medium, folder: &Path, name: &str, value:
 
 /// Writes the file's new content beside it, so that only the name has to change.
 pub(super) fn put_beside(medium: &dyn Medium, folder: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
-    let (path, text) = (folder.join(format!("{name}.new")), serde_json::to_vec(value)?);
+    let (path, mut text) = (folder.join(format!("{name}.new")), serde_json::to_vec(value)?);
+    let crc = crc32fast::hash(&text);
+    text.extend_from_slice(SEAL);
+    writeln!(text, "{crc:08x}")?;
     let written = File::create(&path).and_then(|file| {
         medium.write(&file, &text, 0)?;
         file.sync_all()
@@ -82,9 +120,27 @@ pub(super) fn put_beside(medium: &dyn Medium, folder: &Path, name: &str, value: 
 /// `None` where there is no such file.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::from),
+        Ok(text) => Ok(Some(serde_json::from_slice(checked(&text)?)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The JSON in a file, where it is what was written. Without a checksum it is of an earlier version.
+fn checked(text: &[u8]) -> io::Result<&[u8]> {
+    let Some((json, seal)) = text
+        .split_last_chunk::<SEALED>()
+        .filter(|(_, seal)| seal.starts_with(SEAL))
+    else {
+        return Ok(text);
+    };
+    let crc = format!("{:08x}\n", crc32fast::hash(json));
+    match seal.ends_with(crc.as_bytes()) {
+        true => Ok(json),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its checksum is not that of its content",
+        )),
     }
 }
 

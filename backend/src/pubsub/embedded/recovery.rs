@@ -21,8 +21,8 @@ use super::folder::{self, Description, KeysFile, State};
 use super::keys::{Keys, Used, remembered_since};
 use super::mark::Mark;
 use super::read::Hints;
-use super::record::Body;
-use super::segment::{Entry, Header, Segment, file_name};
+use super::record::{Body, MAGIC};
+use super::segment::{self, Entry, Header, Segment, file_name};
 use super::topic::{Appender, List, TopicLog};
 use super::walk::{STRIDE, Step, Walk, Whole};
 use crate::pubsub::{Extent, LogExtent, POWER_FAILURE_SKIP, Sink, TopicSpec};
@@ -483,11 +483,14 @@ pub(super) fn is_gone(folder: &Path) -> io::Result<bool> {
     Ok(folder::numbered(folder, "seg")?.is_empty())
 }
 
-/// The folder of a topic that was never made to its end, and has no events in it.
+/// The folder of a topic that was never made to its end: nothing was ever published to it.
 pub(super) fn is_stillborn(folder: &Path) -> io::Result<bool> {
-    for file in fs::read_dir(folder)? {
-        let file = file?;
-        if file.path().extension().is_some_and(|extension| extension == "seg") && file.metadata()?.len() > 4096 {
+    if folder.join(folder::DESCRIPTION).exists() {
+        return Ok(false);
+    }
+    for (base, path) in folder::numbered(folder, "seg")? {
+        let is_long = fs::metadata(&path)?.len() > segment::MOST_HEADER as u64;
+        if base > 0 || is_long || fs::read(&path)?.windows(MAGIC.len()).any(|bytes| bytes == MAGIC) {
             return Ok(false);
         }
     }

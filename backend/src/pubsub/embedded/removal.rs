@@ -32,15 +32,30 @@ pub(super) fn sweep(folder: &Path) {
     }
 }
 
+/// Where the folder is from now on; `None` where it was gone.
+fn aside(folder: &Path) -> Result<Option<PathBuf>, PubSubError> {
+    match folder::set_aside(folder, REMOVED) {
+        Ok(aside) => Ok(Some(aside)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable(folder, &error)),
+    }
+}
+
 impl Shared {
-    /// Blocks.
+    /// Not while the topic is being opened. Blocks.
     pub(super) fn remove(&self, name: &str) -> Result<(), PubSubError> {
         if self.is_closed.load(SeqCst) {
             return Err(PubSubError::Closed);
         }
         let topic = self.open.read().get(name).cloned();
-        let topic = topic.ok_or_else(|| PubSubError::UnknownTopic(name.to_owned()))?;
-        let aside = topic.set_aside()?;
+        let aside = match topic {
+            Some(topic) => topic.set_aside()?,
+            // It could not be opened: all there is of it is its folder.
+            None => {
+                let folder = self.known.lock().folders.get(name).map(|(folder, _)| folder.clone());
+                aside(&folder.ok_or_else(|| PubSubError::UnknownTopic(name.to_owned()))?)?
+            }
+        };
         // In this order: who opens the name now finds it open still, or makes another.
         self.known.lock().folders.remove(name);
         self.open.write().remove(name);
@@ -70,17 +85,12 @@ impl TopicLog {
             segments: vec![Arc::clone(&append.active)],
             generation: before.generation + 1,
         });
-        let aside = match folder::set_aside(&self.folder, REMOVED) {
-            Ok(aside) => Some(aside),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                *self.list.write() = Arc::new(List {
-                    segments: before.segments.clone(),
-                    generation: before.generation + 2,
-                });
-                return Err(unavailable(&self.folder, &error));
-            }
-        };
+        let aside = aside(&self.folder).inspect_err(|_| {
+            *self.list.write() = Arc::new(List {
+                segments: before.segments.clone(),
+                generation: before.generation + 2,
+            });
+        })?;
         append.is_removed = true;
         append.is_closed = true;
         // The committer and the keeper find nothing to do.

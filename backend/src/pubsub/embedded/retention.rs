@@ -1,4 +1,4 @@
-//! What is too old or too much goes: whole segments, the oldest first, never the one that is written.
+//! What is too old or too much goes, of a topic or of all together: whole segments, the oldest first, never the one that is written.
 
 use std::fs;
 use std::io;
@@ -8,20 +8,60 @@ use std::sync::Arc;
 
 use freshet_wire::TopicKind;
 
+use super::Shared;
 use super::folder::{self, KeysFile, keys_name};
 use super::keys::remembered_since;
 use super::segment::Segment;
 use super::topic::{List, TopicLog};
 
+impl Shared {
+    /// As long as all topics together have too much, the oldest segment of the largest one goes.
+    pub(super) fn drop_beyond_total(&self) {
+        let open = self.open.read().values().cloned().collect::<Vec<_>>();
+        let mut kept: Vec<_> = open.into_iter().map(|topic| (topic.list().bytes(), topic)).collect();
+        let mut total: u64 = kept.iter().map(|(bytes, _)| bytes).sum();
+        // Of a state topic nothing but its newest value is kept anyway.
+        kept.retain(|(_, topic)| topic.kind == TopicKind::Log);
+        while total > self.config.max_total_bytes {
+            let Some(largest) = (0..kept.len()).max_by_key(|&index| kept[index].0) else {
+                return;
+            };
+            let (bytes, topic) = &mut kept[largest];
+            match topic.drop_oldest() {
+                // The others may have some that can go.
+                0 => _ = kept.swap_remove(largest),
+                freed => (total, *bytes) = (total.saturating_sub(freed), bytes.saturating_sub(freed)),
+            }
+        }
+    }
+}
+
 impl TopicLog {
     pub(super) fn drop_old(self: &Arc<Self>) {
+        self.dropping(|left| self.try_drop_old(left));
+    }
+
+    /// Drops the oldest segment, unless it is the one that is written; how many bytes less are kept then.
+    fn drop_oldest(&self) -> u64 {
+        let mut freed = 0;
+        self.dropping(|left| {
+            let (list, now_us) = (self.list(), self.common.now_us());
+            let count = usize::from(list.segments.len() > 1);
+            let dropped = self.drop_segments(left, &list, count, now_us);
+            if self.list().first() > list.first() {
+                freed = list.segments[0].len();
+            }
+            dropped.and(left.remove())
+        });
+        freed
+    }
+
+    /// One at a time, and what is wrong with it is said.
+    fn dropping(&self, drop: impl FnOnce(&mut Left) -> io::Result<()>) {
         let mut left = self.dropping.lock();
-        let mut why = None;
-        if let Err(error) = self.try_drop_old(&mut left) {
-            why = Some(format!(
-                "what is too old or too much cannot be dropped ({error}); it is tried again"
-            ));
-        }
+        let why = drop(&mut left)
+            .err()
+            .map(|error| format!("what is too old or too much cannot be dropped ({error}); it is tried again"));
         self.common.health.set_stuck(&self.name, why, self.common.now_us());
     }
 
@@ -30,7 +70,8 @@ impl TopicLog {
         // Whatever fails of this, the rest is done: a full disk fails all that needs room, and is helped by all that makes some.
         let rolled = self.roll_expired(now_us);
         let forgot = self.drop_keys(now_us);
-        let dropped = self.drop_segments(left, now_us);
+        let list = self.list();
+        let dropped = self.drop_segments(left, &list, self.droppable(&list, now_us), now_us);
         let removed = left.remove();
         let mut noted = Ok(());
         left.keys
@@ -44,10 +85,9 @@ impl TopicLog {
         rolled.and(forgot).and(dropped).and(removed).and(noted)
     }
 
-    /// Takes the segments out of the list; their files are left to go.
-    fn drop_segments(self: &Arc<Self>, left: &mut Left, now_us: i64) -> io::Result<()> {
-        let list = self.list();
-        let dropped = &list.segments[..self.droppable(&list, now_us)];
+    /// Takes the oldest segments out of the list, so many; their files are left to go.
+    fn drop_segments(&self, left: &mut Left, list: &List, count: usize, now_us: i64) -> io::Result<()> {
+        let dropped = &list.segments[..count];
         let Some(kept) = list.segments.get(dropped.len()).filter(|_| !dropped.is_empty()) else {
             return Ok(());
         };

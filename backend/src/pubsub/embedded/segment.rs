@@ -32,7 +32,7 @@ const MAGIC: &[u8; 8] = b"FreshLog";
 /// What comes before the JSON.
 const FIXED: usize = 16;
 /// A header is not longer than this.
-const MOST_HEADER: usize = 64 << 10;
+pub(super) const MOST_HEADER: usize = 64 << 10;
 /// Between two entries of an index.
 const SPARSE: u64 = 64 << 10;
 /// Entries of all indexes together: of 16 GiB of log.

@@ -40,6 +40,7 @@ pub(super) fn keep(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
                         topic.to_keep.store(false, SeqCst);
                         topic.drop_old();
                     }
+                    shared.drop_beyond_total();
                 }
             }
             if ticked.elapsed() < tick {
@@ -62,6 +63,9 @@ pub(super) fn keep(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
                 if is_time {
                     topic.drop_old();
                 }
+            }
+            if is_time {
+                shared.drop_beyond_total();
             }
             common.health.tick(common.now_us());
         }

@@ -24,6 +24,7 @@ use super::read::Hints;
 use super::record::{Frame, MOST_JSON, MOST_KEY, Place};
 use super::retention::Left;
 use super::segment::{Entry, Header, Segment, file_name};
+use crate::config::LogConfig;
 use crate::encode;
 use crate::pubsub::fence::Marks;
 use crate::pubsub::{Ack, Kept, PubSubError, Publication, Record, Sink, Stored};
@@ -37,8 +38,16 @@ const STATE_SEGMENT: u64 = 64 << 10;
 const SEGMENTS: u64 = 16;
 /// With more than this that is not on disk, the committer does not wait for the next second.
 const SOON: usize = 4 << 20;
+/// The segments that are written, which never go, are no more of all that is kept than one in this.
+const WRITTEN: u64 = 4;
 /// What a publication that is not on disk costs beside its bytes.
 const OVERHEAD: usize = 160;
+
+/// The size of a segment where it follows from what is kept of all topics together.
+pub(super) fn most_segment(config: &LogConfig) -> u64 {
+    let share = config.max_total_bytes / (WRITTEN * config.max_topics as u64);
+    share.clamp(STATE_SEGMENT, MOST_SEGMENT)
+}
 
 #[derive(Debug)]
 pub(super) struct TopicLog {
@@ -69,6 +78,10 @@ pub(super) struct List {
 }
 
 impl List {
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.len()).sum()
+    }
+
     pub(super) fn first(&self) -> u64 {
         self.segments.first().map_or(0, |segment| segment.base)
     }
@@ -414,10 +427,11 @@ impl TopicLog {
         if let Some(bytes) = options.segment_bytes {
             return bytes;
         }
+        let most = self.common.most_segment;
         match (self.kind, self.retention.lock().max_bytes) {
             (TopicKind::State, _) => STATE_SEGMENT,
-            (TopicKind::Log, Some(max_bytes)) => (max_bytes / SEGMENTS).clamp(LEAST_SEGMENT, MOST_SEGMENT),
-            (TopicKind::Log, None) => MOST_SEGMENT,
+            (TopicKind::Log, Some(max_bytes)) => (max_bytes / SEGMENTS).max(LEAST_SEGMENT).min(most),
+            (TopicKind::Log, None) => most,
         }
     }
 
@@ -467,7 +481,7 @@ impl TopicLog {
         let list = self.list();
         let oldest = list.segments.iter().find(|segment| !segment.is_empty());
         Kept {
-            bytes: Some(list.segments.iter().map(|segment| segment.len()).sum()),
+            bytes: Some(list.bytes()),
             first_us: oldest.map(|oldest| oldest.first_us().unwrap_or(oldest.created_us)),
             // It does not take them.
             fenced: 0,

@@ -117,6 +117,98 @@ async fn retention_by_size_takes_whole_segments_and_never_the_one_that_is_writte
     assert!(!bench.all(0).await.0.is_empty());
 }
 
+/// A log with these topics, in small segments, that keeps so many bytes of all together.
+async fn bounded(names: &[&str], max_total_bytes: u64) -> (TempDir, EmbeddedLog, Vec<Arc<TopicLog>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = LogConfig {
+        max_total_bytes,
+        ..LogConfig::default()
+    };
+    let mut options = Options {
+        medium: Arc::new(Faulty::default()),
+        tick: Duration::from_secs(3600),
+        ..Options::default()
+    };
+    small(&mut options);
+    let log = EmbeddedLog::with(folder.path(), &config, options).unwrap();
+    for name in names {
+        log.open(spec(name), Arc::new(Taker::default())).await.unwrap();
+    }
+    let topics = names.iter().map(|name| log.topic(name).unwrap()).collect();
+    (folder, log, topics)
+}
+
+#[tokio::test]
+async fn beyond_what_all_topics_may_have_the_oldest_events_of_the_largest_go() {
+    const MOST: u64 = 20_000;
+    let (folder, log, topics) = bounded(&["small", "a", "b"], MOST).await;
+    let put = |topic: &Arc<TopicLog>| {
+        let put = publication(vec![record(&"x".repeat(200))], None, Ack::Taken);
+        topic.publish(&put).unwrap();
+    };
+    let bytes = |topic: &Arc<TopicLog>| topic.kept().bytes.unwrap();
+    (0..9).for_each(|_| put(&topics[0]));
+    // First one topic grows alone, then the other one has its share of what it gives up.
+    for (grows, rests) in [(1, 2), (2, 1)] {
+        for _ in 0..100 {
+            put(&topics[grows]);
+            let rested = topics[rests].list().first();
+            log.shared.drop_beyond_total();
+            let total: u64 = topics.iter().map(bytes).sum();
+            assert!(total <= MOST, "{total}");
+            if bytes(&topics[grows]) > bytes(&topics[rests]) + 1500 {
+                assert_eq!(topics[rests].list().first(), rested, "the larger one gives way");
+            }
+        }
+        let total: u64 = topics.iter().map(bytes).sum();
+        assert!(total > MOST - 1500, "no more goes than has to: {total}");
+        assert!(topics[grows].list().first() > 0);
+        let newest = topics[grows].read(99, ALL).unwrap();
+        assert_eq!((newest.events.len(), newest.next), (1, 100), "the newest are there");
+    }
+    assert_eq!(topics[0].list().first(), 0, "the smallest keeps all it has");
+    let larger = [bytes(&topics[1]), bytes(&topics[2])];
+    assert!(larger[0].abs_diff(larger[1]) <= 3000, "{larger:?}");
+    let segments = |topic: &Arc<TopicLog>| folder::numbered(topic.folder(), "seg").unwrap();
+    let files = topics.iter().flat_map(segments);
+    let on_disk: u64 = files.map(|(_, path)| path.metadata().unwrap().len()).sum();
+    assert_eq!(on_disk, topics.iter().map(bytes).sum::<u64>());
+    drop(folder);
+}
+
+#[tokio::test]
+async fn what_is_written_stays_however_little_all_topics_may_have() {
+    let (_folder, log, topics) = bounded(&["a", "b"], 1).await;
+    for topic in &topics {
+        for text in ["one", "two", "three"] {
+            topic
+                .publish(&publication(vec![record(text)], None, Ack::Taken))
+                .unwrap();
+        }
+    }
+    log.shared.drop_beyond_total();
+    for topic in &topics {
+        assert_eq!(topic.read(0, ALL).unwrap().events.len(), 3);
+    }
+}
+
+#[test]
+fn all_that_is_written_together_is_a_part_of_what_may_be_kept() {
+    let most = |max_total_bytes, max_topics| {
+        topic::most_segment(&LogConfig {
+            max_total_bytes,
+            max_topics,
+            ..LogConfig::default()
+        })
+    };
+    let default = LogConfig::default();
+    assert_eq!(most(default.max_total_bytes, default.max_topics), 16 << 20);
+    for (bytes, topics) in [(1 << 30, 256), (64 << 20, 16), (1 << 40, 16), (16 << 30, 50_000)] {
+        let segment = most(bytes, topics);
+        assert!(segment * topics as u64 <= bytes / 4, "{bytes} {topics} {segment}");
+    }
+}
+
 #[tokio::test]
 async fn retention_by_age_lets_go_of_what_is_too_old_also_where_nothing_new_comes() {
     const HOUR_US: i64 = 3_600_000_000;
