@@ -1,4 +1,4 @@
-//! The lanes' way to the network: their WebSocket and their requests live in a worker (`connections.js`), so that neither what the page
+//! The lanes' way to the network: their WebSocket and their requests live in a worker (`assets/connections.js`), so that neither what the page
 //! draws nor how much the other lane brings delays what a lane receives; both are stamped there, in the same way.
 //!
 //! The worker hands over what came when the page has taken what it was handed before, and not twice within 8 ms: the browser's own
@@ -15,11 +15,12 @@ use std::task::{Context, Poll, Waker};
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{Blob, BlobPropertyBag, MessageEvent, Url, Worker};
+use web_sys::{MessageEvent, Worker};
 
 use crate::wait::after;
 
-const WORKER: &str = include_str!("connections.js");
+/// `assets/connections.js`. From this page's own origin: nothing else may run here.
+const WORKER: &str = "/connections.js";
 
 /// The worker gives a request up earlier; this is for a worker that does not answer at all.
 const NO_ANSWER_US: f64 = 15_000_000.0;
@@ -82,11 +83,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// `None` where the browser starts no worker.
     pub(crate) fn start() -> Option<Self> {
-        let kind = BlobPropertyBag::new();
-        kind.set_type("text/javascript");
-        let script = Blob::new_with_str_sequence_and_options(&Array::of1(&WORKER.into()), &kind).ok()?;
-        let url = Url::create_object_url_with_blob(&script).ok()?;
-        let worker = Worker::new(&url).ok()?;
+        let worker = Worker::new(WORKER).ok()?;
         let inbox = Rc::new(RefCell::new(Inbox::default()));
         let (of_worker, to) = (Rc::clone(&inbox), worker.clone());
         let of_error = Rc::clone(&inbox);
