@@ -231,8 +231,12 @@ impl PubSub for CloudPubSub {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             self.closed.store(true, SeqCst);
-            // What was handed over comes back still, and is answered.
-            let _ = timeout(CLOSING, self.shared.waiting.empty()).await;
+            // What was handed over comes back still, and is answered; but not by a service that is away.
+            let mut state = self.shared.health.watch();
+            tokio::select! {
+                _ = timeout(CLOSING, self.shared.waiting.empty()) => {}
+                _ = state.wait_for(|engine| engine.state == EngineState::Down) => {}
+            }
             let topics = std::mem::take(&mut *self.topics.write());
             // The last acknowledgements go out. Without them what is in the spool comes again, and is known then.
             let deadline = Instant::now() + CLOSING;
