@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use freshet::config::PubSub as Config;
 use freshet::pubsub::contract::{
     BUDGET, Harness, keyed, numbers, open_topic, publication, publish, read_all, record, soon, unique,
 };
 use freshet::pubsub::{PubSub, PubSubError, Publication, Stored};
+use freshet_tests::cloud_pubsub::CloudPubSub;
+use freshet_tests::outage::{Away, two_outages};
 use freshet_tests::proxy::Proxy;
 use freshet_tests::within;
 use freshet_wire::EngineState;
 use tokio::task::JoinSet;
 
-use super::{NODE, harness, numbers_of, open};
+use super::{NODE, config, harness, numbers_of, open};
 
 /// A server starts again meanwhile, beside other work.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -197,4 +200,31 @@ async fn the_end_does_not_wait_long_for_a_service_that_is_away() {
     // What it has not brought back does not come any more.
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     assert!(within(PATIENCE, "the refusal", answer).await.is_err());
+}
+
+struct Project(CloudPubSub);
+
+impl Away for Project {
+    const NAME: &str = "cloud-pubsub";
+    const WORDS: [&str; 2] = ["Pub/Sub: ", "publishing is refused"];
+    const REFUSALS: &[&str] = &["Pub/Sub"];
+    /// The spool knows each event's id.
+    const DOUBLES: bool = false;
+
+    fn config(&self) -> Config {
+        Config::CloudPubSub(config(self.0.endpoint()))
+    }
+
+    async fn go(&mut self) {
+        self.0.kill();
+    }
+
+    async fn come_back(&mut self) {
+        self.0.start_again().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_under_load_says_that_pubsub_is_away_and_delivers_once_what_it_acknowledged() {
+    two_outages(&mut Project(CloudPubSub::start().await)).await;
 }
