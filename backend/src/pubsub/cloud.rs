@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use freshet_wire::{Engine, EngineState, Receipt, Retention};
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -76,6 +77,8 @@ struct Shared {
     /// Made when they are first needed: finding credentials may take a while, and may fail.
     clients: OnceCell<Clients>,
     waiting: Arc<publish::Waiting>,
+    /// Sources publish from threads of their own, which are in no runtime.
+    runtime: Handle,
 }
 
 impl CloudPubSub {
@@ -104,6 +107,7 @@ impl CloudPubSub {
                 health,
                 clients: OnceCell::new(),
                 waiting: Arc::default(),
+                runtime: Handle::current(),
             }),
             topics: RwLock::default(),
             closed: AtomicBool::new(false),
