@@ -178,7 +178,7 @@ pub async fn two_outages<A: Away>(engine: &mut A) -> Tally {
         doubled,
         said_after,
     };
-    println!("two outages under load: {tally:?}");
+    eprintln!("two outages under load: {tally:?}");
     tally
 }
 

@@ -207,7 +207,7 @@ struct Project(CloudPubSub);
 impl Away for Project {
     const NAME: &str = "cloud-pubsub";
     const WORDS: [&str; 2] = ["Pub/Sub: ", "publishing is refused"];
-    const REFUSALS: &[&str] = &["Pub/Sub"];
+    const REFUSALS: &[&str] = &["Pub/Sub", "the engine has not acknowledged"];
     /// The spool knows each event's id.
     const DOUBLES: bool = false;
 
