@@ -149,6 +149,13 @@ main() {
           not_run "$name" "$browser_problem"
           continue
         fi
+        # What needs an engine's server beside the browser runs by the engine's name.
+        if [ "$name" = browser ]; then
+          stage "end to end" browser --test browser -- --skip engine::
+          engine browser kafka "$KAFKA_PROBLEM"
+          engine browser cloud "$PUBSUB_PROBLEM"
+          continue
+        fi
         ;;
       pubsub)
         engine pubsub kafka "$KAFKA_PROBLEM"

@@ -60,7 +60,7 @@ pub trait PubSub: fmt::Debug + Send + Sync {
     fn open(&self, spec: TopicSpec, sink: Arc<dyn Sink>) -> Answer<'_, Result<(), PubSubError>>;
 
     /// Appends to a topic that is open. The records are handed over, in order, *before this returns*; the future tells when
-    /// the engine has them as durably as was asked for. Dropping it takes nothing back. Blocks for microseconds at most
+    /// the engine has them as durably as was asked for. Dropping it takes nothing back. Any thread may call it. Blocks for microseconds at most
     /// where the engine is well, and refuses at once where its bound of what may wait is reached.
     fn publish(&self, topic: &str, publication: Publication) -> Answer<'static, Result<Vec<Receipt>, PubSubError>>;
 

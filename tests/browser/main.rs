@@ -7,6 +7,8 @@
 mod access;
 mod config;
 mod controls;
+#[cfg(feature = "contract")]
+mod engine;
 mod keyboard;
 mod lanes;
 mod latency;

@@ -29,8 +29,12 @@ impl Page {
 
     /// The same, from a program that keeps nothing but its windows: what they lose, a slow reader misses.
     pub(crate) async fn open_on_memory(choice: &str) -> Self {
-        let program = Program::configured("[pubsub]\nengine = 'memory'").await;
-        let mut page = Self::of(program, choice).await;
+        Self::open_on("[pubsub]\nengine = 'memory'", choice).await
+    }
+
+    /// The same, from a program with this configuration.
+    pub(crate) async fn open_on(config: &str, choice: &str) -> Self {
+        let mut page = Self::of(Program::configured(config).await, choice).await;
         page.is_live().await;
         page
     }

@@ -17,7 +17,7 @@ async fn opened(topic: &str) -> Page {
 }
 
 /// Publishes so many events, `{"n": FROM}` and on, in one batch.
-async fn publish(page: &Page, topic: &str, numbers: std::ops::Range<u64>) {
+pub(crate) async fn publish(page: &Page, topic: &str, numbers: std::ops::Range<u64>) {
     let lines: Vec<String> = numbers
         .map(|n| json!({"n": n, "parity": if n % 2 == 0 { "even" } else { "odd" }}).to_string())
         .collect();
@@ -35,9 +35,15 @@ async fn publish_lines(page: &Page, topic: &str, lines: &str) {
 async fn reading(topic: &str, events: u64) -> Page {
     let mut page = Page::open("topics=host.cpu&interval=1000").await;
     publish(&page, topic, 0..events).await;
-    is_listed(&mut page, topic).await;
+    read(&mut page, topic, events).await;
+    page
+}
+
+/// Has the page read a topic that has these events in it.
+pub(crate) async fn read(page: &mut Page, topic: &str, events: u64) {
+    is_listed(page, topic).await;
     // Where it begins to read depends on what the page has been told of the topic's end.
-    go(&mut page, "view=topics&topic=host.cpu").await;
+    go(page, "view=topics&topic=host.cpu").await;
     let known = format!(
         "[...document.querySelectorAll('.list li')].some(it => it.innerText.includes('{topic}')
             && it.innerText.replaceAll(',', '').includes('0–{}'))",
@@ -46,13 +52,12 @@ async fn reading(topic: &str, events: u64) -> Page {
     if events > 0 {
         page.browser.wait_for("the topic's end", MOVES, &known).await;
     }
-    go(&mut page, &format!("view=topics&topic={topic}")).await;
+    go(page, &format!("view=topics&topic={topic}")).await;
     page.until(
         "the feed to read it",
         &format!("it.feed.topic === '{topic}' && it.feed.status.is === 'live'"),
     )
     .await;
-    page
 }
 
 /// Waits until the page knows of the topic.
@@ -64,12 +69,12 @@ async fn is_listed(page: &mut Page, topic: &str) {
         .await;
 }
 
-async fn go(page: &mut Page, fragment: &str) {
+pub(crate) async fn go(page: &mut Page, fragment: &str) {
     page.browser.run(&format!("location.hash = {}", json!(fragment))).await;
 }
 
 /// Waits until the feed counted this.
-async fn counts(page: &mut Page, name: &str, count: u64) {
+pub(crate) async fn counts(page: &mut Page, name: &str, count: u64) {
     page.until(
         &format!("{count} {name}"),
         &format!("it.feed.counters.{name} === {count}"),
@@ -77,7 +82,7 @@ async fn counts(page: &mut Page, name: &str, count: u64) {
     .await;
 }
 
-async fn has_lost_nothing(page: &mut Page) {
+pub(crate) async fn has_lost_nothing(page: &mut Page) {
     let report = page.report(5).await;
     for name in ["missed", "unknown_gaps", "unexplained", "duplicates"] {
         assert_eq!(number(&report, &format!("/feed/counters/{name}")), 0.0, "{name}");
@@ -109,7 +114,7 @@ async fn begins_with(page: &mut Page, n: u64) {
 }
 
 /// Types over what a field holds.
-async fn fill(page: &mut Page, css: &str, text: &str) {
+pub(crate) async fn fill(page: &mut Page, css: &str, text: &str) {
     let select = "const field = document.querySelector(CSS); field.focus(); field.select()";
     page.browser.run(&select.replace("CSS", &json!(css).to_string())).await;
     page.browser.press(&text.chars().collect::<Vec<_>>()).await;

@@ -3,6 +3,7 @@
 mod again;
 mod others;
 mod outage;
+mod roam;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -72,15 +73,18 @@ impl Harness for Node {
     }
 }
 
-fn open(endpoint: String, data: &Path, node: &str) -> Arc<dyn PubSub> {
-    let config = CloudPubSubConfig {
+fn config(endpoint: String) -> CloudPubSubConfig {
+    CloudPubSubConfig {
         project: PROJECT.to_owned(),
         prefix: "freshet.".to_owned(),
         emulator: Some(endpoint),
         subscription_expiry_s: 24 * 3600,
         spool: LogConfig::default(),
-    };
-    Arc::new(Engine::open(&config, &data.join("spool"), node).unwrap())
+    }
+}
+
+fn open(endpoint: String, data: &Path, node: &str) -> Arc<dyn PubSub> {
+    Arc::new(Engine::open(&config(endpoint), &data.join("spool"), node).unwrap())
 }
 
 /// The `n` of each event, in order.

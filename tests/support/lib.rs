@@ -12,6 +12,7 @@ pub mod gate;
 pub mod http;
 pub mod kafka;
 pub mod ledger;
+pub mod outage;
 pub mod process;
 pub mod program;
 pub mod proxy;

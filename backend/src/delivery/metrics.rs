@@ -130,6 +130,10 @@ impl Collector for Reading {
             ConstCounter::new(value).encode(family)?;
         }
 
+        let up = self.0.tail.engine().status().borrow().state == EngineState::Up;
+        let help = "whether the engine of pub/sub works";
+        let family = encoder.encode_descriptor("pubsub_engine_up", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::from(up)).encode(family)?;
         let topics = self.0.tail.describe(now_us);
         let appended = |topic: &Topic| {
             topic

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use freshet_wire::{Engine, EngineState, Receipt, Retention};
 use parking_lot::RwLock;
+use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -76,6 +77,8 @@ struct Shared {
     /// Made when they are first needed: finding credentials may take a while, and may fail.
     clients: OnceCell<Clients>,
     waiting: Arc<publish::Waiting>,
+    /// Sources publish from threads of their own, which are in no runtime.
+    runtime: Handle,
 }
 
 impl CloudPubSub {
@@ -104,6 +107,7 @@ impl CloudPubSub {
                 health,
                 clients: OnceCell::new(),
                 waiting: Arc::default(),
+                runtime: Handle::current(),
             }),
             topics: RwLock::default(),
             closed: AtomicBool::new(false),
@@ -231,8 +235,12 @@ impl PubSub for CloudPubSub {
     fn close(&self) -> Answer<'_, ()> {
         Box::pin(async move {
             self.closed.store(true, SeqCst);
-            // What was handed over comes back still, and is answered.
-            let _ = timeout(CLOSING, self.shared.waiting.empty()).await;
+            // What was handed over comes back still, and is answered; but not by a service that is away.
+            let mut state = self.shared.health.watch();
+            tokio::select! {
+                _ = timeout(CLOSING, self.shared.waiting.empty()) => {}
+                _ = state.wait_for(|engine| engine.state == EngineState::Down) => {}
+            }
             let topics = std::mem::take(&mut *self.topics.write());
             // The last acknowledgements go out. Without them what is in the spool comes again, and is known then.
             let deadline = Instant::now() + CLOSING;

@@ -50,6 +50,7 @@ macro_rules! pubsub_contract {
             history_and_live_meet_without_gap_or_double
             the_same_key_twice_is_one_event_to_readers
             what_many_publish_at_once_is_there_once
+            a_thread_of_no_runtime_publishes_as_well
             what_was_acknowledged_survives_a_restart
             what_was_acknowledged_survives_the_process
             big_and_empty_payloads_come_back_as_they_were
@@ -528,6 +529,18 @@ fn once(engine: &Arc<dyn PubSub>, events: &[Stored]) -> Vec<u64> {
         }
     }
     numbers
+}
+
+/// As the sources do: they hand over what they sampled, and wait for nothing.
+pub async fn a_thread_of_no_runtime_publishes_as_well(harness: &impl Harness) {
+    let engine = harness.open().await;
+    let topic = unique("thread");
+    let sink = open_topic(&engine, &topic).await;
+    let (own, name) = (Arc::clone(&engine), topic.clone());
+    let thread = std::thread::spawn(move || drop(own.publish(&name, numbers(0..3))));
+    thread.join().expect("it hands over without a panic");
+    sink.events(3).await;
+    engine.close().await;
 }
 
 pub async fn what_was_acknowledged_survives_a_restart(harness: &impl Harness) {

@@ -43,6 +43,11 @@ pub(crate) async fn run(page: Handle) {
             wake.wait().await;
             continue;
         };
+        let was_off = page.feed().status == Status::Off;
+        if was_off {
+            let now_us = page.now_us();
+            page.update_feed(|feed| feed.set_status(Status::Connecting, now_us));
+        }
         let url = api::stream_url(&[&page.model().stream.reader, "-feed"].concat());
         let end = match url.map(|url| WebSocket::open(&url)) {
             Some(Ok(socket)) => {

@@ -1,10 +1,11 @@
 //! The head of the page: name, tabs, clock, whether what is shown is live, pause and theme.
 
+use freshet_wire::Deliveries;
 use leptos::prelude::*;
 
 use super::bind::{Class, Flag, Text, class, click, if_empty, live, pressed, say, text};
 use super::frame::{is_live, on_frame, put};
-use super::notice::{notice, silent_us};
+use super::notice::{called, down, notice, silent_us};
 use super::{Ui, format, lane_name, tabs, theme};
 use crate::lane::{LaneId, Status};
 use crate::model::Model;
@@ -22,7 +23,7 @@ pub fn header(ui: Ui) -> AnyView {
             return;
         }
         next_us = frame.now_us + 250e3;
-        let (text, class) = state(frame.model, frame.now_us);
+        let (text, class) = state(frame.model, frame.deliveries, frame.now_us);
         put(words, text);
         put(look, class);
         put(paused, frame.model.paused);
@@ -92,7 +93,8 @@ fn dim(paused: bool) {
 }
 
 /// What is shown is live, or why not.
-fn state(model: &Model, now_us: f64) -> (String, &'static str) {
+fn state(model: &Model, deliveries: Option<&Deliveries>, now_us: f64) -> (String, &'static str) {
+    let engine = deliveries.and_then(down);
     let down = |id: LaneId| !matches!(model.lane(id).status, Status::Live | Status::Off);
     let waits = |id: LaneId| matches!(model.lane(id).status, Status::Connecting);
     let (poll, stream) = (LaneId::Poll, LaneId::Stream);
@@ -101,6 +103,11 @@ fn state(model: &Model, now_us: f64) -> (String, &'static str) {
         (false, false) if silent(poll) && silent(stream) => (String::from("no sign of life"), "live lost"),
         (false, false) if silent(poll) => (String::from("polling waits"), "live lost"),
         (false, false) if silent(stream) => (String::from("streaming is silent"), "live lost"),
+        // The lanes are well, and have nothing to bring.
+        (false, false) if engine.is_some() => {
+            let words = engine.map(|engine| [called(engine), " is down"].concat());
+            (words.unwrap_or_default(), "live lost")
+        }
         (false, false) if model.paused => (String::from("paused"), "live"),
         (false, false) => match model.solo {
             Some(id) => (["live, ", lane_name(id).0, " alone"].concat(), "live well"),

@@ -1,6 +1,6 @@
 //! What must not be overlooked, in the head of the page: no answer, a refusal, a broken promise.
 
-use freshet_wire::{Deliveries, Topic};
+use freshet_wire::{Deliveries, Engine, EngineState, Topic};
 use leptos::prelude::*;
 
 use super::bind::{Class, Text, class, if_empty, live};
@@ -20,7 +20,8 @@ pub fn notice() -> AnyView {
         // Also while the picture is paused.
         if frame.now_us >= next_us {
             next_us = frame.now_us + 250e3;
-            let trouble = trouble(frame.model, frame.now_us);
+            let away = || engine_away(frame.deliveries?, frame.now_us);
+            let trouble = trouble(frame.model, frame.now_us).or_else(away);
             put(look, if trouble.is_some() { "notice" } else { "notice calm" });
             let outrun = || outrun(frame.model, frame.deliveries?);
             let (title, text) = trouble.or_else(outrun).unwrap_or_default();
@@ -83,6 +84,29 @@ fn trouble(model: &Model, now_us: f64) -> Option<(String, String)> {
         .problem
         .as_ref()
         .map(|problem| (String::from("The server refused something."), problem.clone()))
+}
+
+/// The engine behind the shared topics, where it is down: both lanes are live then, and bring nothing new.
+pub fn down(deliveries: &Deliveries) -> Option<&Engine> {
+    let engine = &deliveries.pubsub;
+    (engine.state == EngineState::Down).then_some(engine)
+}
+
+/// An engine as its users call it.
+pub fn called(engine: &Engine) -> &str {
+    match engine.name.as_str() {
+        "kafka" => "Kafka",
+        "cloud-pubsub" => "Google Cloud Pub/Sub",
+        "log" => "The log",
+        other => other,
+    }
+}
+
+fn engine_away(deliveries: &Deliveries, now_us: f64) -> Option<(String, String)> {
+    let engine = down(deliveries)?;
+    let since = format::ago((now_us - engine.since_us as f64).max(0.0));
+    let why = ["For ", &*since, ": ", &engine.detail, "."].concat();
+    Some(([called(engine), " is down."].concat(), why))
 }
 
 /// For how long a lane that is connected has been owed an answer, if that is too long.
@@ -229,6 +253,27 @@ mod tests {
             retention,
             ..Log::default()
         })
+    }
+
+    #[test]
+    fn an_engine_that_is_down_is_told_with_what_it_means_and_since_when() {
+        let deliveries = |state| Deliveries {
+            readers: Vec::new(),
+            readers_total: 0,
+            pubsub: Engine {
+                name: "kafka".into(),
+                state,
+                since_us: 1_000_000,
+                detail: "no broker answers".into(),
+            },
+            topics: Vec::new(),
+            topics_total: Default::default(),
+            process_cpu_us: 0,
+        };
+        let (what, why) = engine_away(&deliveries(EngineState::Down), 4e6).unwrap();
+        assert_eq!(what, "Kafka is down.");
+        assert_eq!(why.replace('\u{a0}', " "), "For 3 s: no broker answers.");
+        assert_eq!(engine_away(&deliveries(EngineState::Up), 4e6), None);
     }
 
     #[test]

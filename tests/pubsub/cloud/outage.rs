@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use freshet::config::PubSub as Config;
 use freshet::pubsub::contract::{
     BUDGET, Harness, keyed, numbers, open_topic, publication, publish, read_all, record, soon, unique,
 };
 use freshet::pubsub::{PubSub, PubSubError, Publication, Stored};
+use freshet_tests::cloud_pubsub::CloudPubSub;
+use freshet_tests::outage::{Away, two_outages};
+use freshet_tests::proxy::Proxy;
 use freshet_tests::within;
 use freshet_wire::EngineState;
 use tokio::task::JoinSet;
 
-use super::{harness, numbers_of};
+use super::{NODE, config, harness, numbers_of, open};
 
 /// A server starts again meanwhile, beside other work.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -181,14 +185,46 @@ async fn a_service_that_is_away_at_the_start_is_said_and_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_does_not_wait_long_for_a_service_that_is_away() {
     let node = harness("restart at the end").await;
-    let engine = node.open().await;
+    // Half a second on its way, so that something is on its way when the service goes.
+    let address = node.own().lock().await.address();
+    let proxy = Proxy::start(address, Duration::from_millis(500), Duration::ZERO).await;
+    let engine = open(format!("http://{}", proxy.address), node.data.path(), NODE);
     let topic = unique("end");
     open_topic(&engine, &topic).await;
     publish(&engine, &topic, numbers(0..1)).await;
-    node.own().lock().await.kill();
     let answer = engine.publish(&topic, numbers(1..10));
+    node.own().lock().await.kill();
+    says(&engine, EngineState::Down).await;
     let begun = Instant::now();
     engine.close().await;
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    // What it has not brought back does not come any more.
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     assert!(within(PATIENCE, "the refusal", answer).await.is_err());
+}
+
+struct Project(CloudPubSub);
+
+impl Away for Project {
+    const NAME: &str = "cloud-pubsub";
+    const WORDS: [&str; 2] = ["Pub/Sub: ", "publishing is refused"];
+    const REFUSALS: &[&str] = &["Pub/Sub", "the engine has not acknowledged"];
+    /// The spool knows each event's id.
+    const DOUBLES: bool = false;
+
+    fn config(&self) -> Config {
+        Config::CloudPubSub(config(self.0.endpoint()))
+    }
+
+    async fn go(&mut self) {
+        self.0.kill();
+    }
+
+    async fn come_back(&mut self) {
+        self.0.start_again().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_under_load_says_that_pubsub_is_away_and_delivers_once_what_it_acknowledged() {
+    two_outages(&mut Project(CloudPubSub::start().await)).await;
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use freshet::config::{KafkaConfig, PubSub as Config};
 use freshet::pubsub::contract::{
     event, keyed, numbers, open_topic, publication, publish, read_all, record, soon, unique,
 };
 use freshet::pubsub::{Budget, PubSub, PubSubError, Stored};
 use freshet_tests::kafka::Kafka;
+use freshet_tests::outage::{Away, two_outages};
 use freshet_tests::within;
 use freshet_wire::EngineState;
 use futures_util::FutureExt;
@@ -182,4 +184,44 @@ async fn what_was_acknowledged_survives_one_restart_after_the_other() {
     let expected: Vec<String> = (0..EVENTS).map(|number| format!("{{\"n\":{number}}}")).collect();
     assert_eq!(data, expected);
     engine.close().await;
+}
+
+/// A broker that is killed the first time, and asked to end the second time.
+struct Broker {
+    kafka: Kafka,
+    was_killed: bool,
+}
+
+impl Away for Broker {
+    const NAME: &str = "kafka";
+    const WORDS: [&str; 2] = ["no broker answers", "what is published waits 30 s at most"];
+    const REFUSALS: &[&str] = &["no broker confirmed", "the engine has not acknowledged"];
+    const DOUBLES: bool = true;
+
+    fn config(&self) -> Config {
+        Config::Kafka(KafkaConfig {
+            partitions: 2,
+            ..config(self.kafka.brokers())
+        })
+    }
+
+    async fn go(&mut self) {
+        match std::mem::replace(&mut self.was_killed, true) {
+            false => self.kafka.kill().await,
+            true => self.kafka.stop().await,
+        }
+    }
+
+    async fn come_back(&mut self) {
+        self.kafka.start_again().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_under_load_says_that_the_broker_is_away_and_delivers_once_what_it_acknowledged() {
+    let mut broker = Broker {
+        kafka: Kafka::start().await,
+        was_killed: false,
+    };
+    two_outages(&mut broker).await;
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use google_cloud_auth::credentials::anonymous;
+use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
 use google_cloud_gax::retry_policy::RetryPolicyExt;
 use google_cloud_pubsub::client::{BasePublisher, SubscriptionAdmin, TopicAdmin};
 use google_cloud_pubsub::model::{ExpirationPolicy, Subscription};
@@ -24,6 +25,9 @@ const LOOKS: usize = 8;
 /// Before the next try: doubled each time, up to the most.
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// The longest between two tries of what was published.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What was not acknowledged for so long comes again, and holds up what follows of the same key: after a crash that is how long keyed
 /// events wait. The least that the service takes; the spool has what is pulled on disk long before, and what comes twice is known.
@@ -64,9 +68,17 @@ impl Clients {
             topics: client!(TopicAdmin::builder(), emulator)?,
             subscriptions: client!(SubscriptionAdmin::builder(), emulator)?,
             puller: Puller::new(emulator).await?,
-            // It gives up when those who published have: what comes later than that would be a surprise.
+            // It gives up when those who published have: what comes later than that would be a surprise. What follows of the same key waits
+            // for what is tried again, so a service that is back is to be seen soon.
             publishers: client!(
-                BasePublisher::builder().with_retry_policy(RetryableErrors.with_time_limit(DELIVERY)),
+                BasePublisher::builder()
+                    .with_retry_policy(RetryableErrors.with_time_limit(DELIVERY))
+                    .with_backoff_policy(
+                        ExponentialBackoffBuilder::new()
+                            .with_initial_delay(PAUSE / 2)
+                            .with_maximum_delay(AGAIN)
+                            .clamp()
+                    ),
                 emulator
             )?,
         })

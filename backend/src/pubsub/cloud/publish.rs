@@ -175,7 +175,7 @@ impl Topic {
             let publisher = Arc::clone(&publisher);
             // Waited for to its end, which may come after the answer: the client pauses a key of which it lost something, and the
             // key has to go on then.
-            let taken = tokio::spawn(async move {
+            let taken = shared.runtime.spawn(async move {
                 let taken = published.await;
                 if taken.is_err() && !key.is_empty() {
                     publisher.resume_publish(key);
@@ -185,7 +185,7 @@ impl Topic {
             sent.push((taken, told, forget));
         }
         // In a task of its own, so that dropping the future takes nothing back.
-        let waiting = tokio::spawn(async move {
+        let waiting = shared.runtime.spawn(async move {
             let _place = place;
             let each = sent.into_iter().map(|(taken, told, forget)| async move {
                 let _forget = forget;

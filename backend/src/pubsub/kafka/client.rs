@@ -253,7 +253,7 @@ impl Health {
             // This one says that there is trouble, the others which.
             AllBrokersDown => {}
             BrokerTransportFailure | Resolve | Authentication | SaslAuthenticationFailed | SSL => {
-                reason.clone_into(&mut self.words.lock());
+                *self.words.lock() = brief(reason);
             }
             Fatal => self.broken.store(true, Relaxed),
             AutoOffsetReset | LogTruncation | UnknownTopicOrPartition | UnknownTopicId => {
@@ -266,6 +266,17 @@ impl Health {
         }
         tracing::debug!(%code, "Kafka: {reason}");
         self.look();
+    }
+}
+
+/// Why a connection failed, as people read it: without how often librdkafka said so, how long after what, and which of its calls it was.
+/// What stays the same is not told again.
+fn brief(reason: &str) -> String {
+    let reason = reason.split(" (after ").next().unwrap_or(reason);
+    let parts = reason.split_once(": Connect to ");
+    match parts.and_then(|(broker, rest)| Some((broker, rest.split_once(" failed: ")?.1))) {
+        Some((broker, why)) => format!("{}: {why}", broker.trim_end_matches("/bootstrap")),
+        None => reason.to_owned(),
     }
 }
 
@@ -329,6 +340,15 @@ mod tests {
         assert!(why(&[("security.protocol", "carrier-pigeon")]).contains("security.protocol"));
         assert!(why(&[("enable.idempotence", "false")]).contains("enable.idempotence"));
         assert!(why(&[("bootstrap.servers", "x")]).contains("pubsub.brokers"));
+    }
+
+    #[test]
+    fn why_a_connection_failed_is_said_in_few_words_that_stay_the_same() {
+        let said = "127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT, 1 identical error(s) suppressed)";
+        assert_eq!(brief(said), "127.0.0.1:1: Connection refused");
+        let lost = "b:9092/1: Disconnected (after 812ms in state UP)";
+        assert_eq!(brief(lost), "b:9092/1: Disconnected");
+        assert_eq!(brief("another thing"), "another thing");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use freshet_wire::{Cursor, EngineState, Retention};
 use parking_lot::Mutex;
-use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 
 use super::client::Health;
 use super::cluster::{Cluster, Description, Policy};
@@ -38,6 +38,14 @@ pub(super) struct Keeper {
     /// How much is to be kept of topics from now on.
     pub(super) retentions: Mutex<BTreeMap<String, Retention>>,
     pub(super) stop: AtomicBool,
+}
+
+/// Why a topic is not as it should be.
+enum Trouble {
+    /// The cluster says so.
+    Told(String),
+    /// It does not answer what is asked about it.
+    Unanswered(KafkaError),
 }
 
 impl Keeper {
@@ -80,29 +88,40 @@ impl Keeper {
             let Some(found) = found.iter().find(|found| found.name == topic.spelled) else {
                 continue;
             };
-            if let Err(why) = self.compare(topic, found, astray, bound) {
-                trouble.push(format!("topic {:?}: {why}", topic.name));
-            }
+            let why = match self.compare(topic, found, astray, bound) {
+                Ok(()) => continue,
+                Err(Trouble::Told(why)) => why,
+                // One broker of several may be gone, or all of them, since this look began: then nobody waits for each topic's answer.
+                Err(Trouble::Unanswered(error)) => {
+                    self.health.astray.fetch_or(astray, Relaxed);
+                    match self.cluster.describe(&names, IMPATIENCE) {
+                        Ok(_) => error.to_string(),
+                        Err(error) => return self.health.silent(&error),
+                    }
+                }
+            };
+            trouble.push(format!("topic {:?}: {why}", topic.name));
         }
         self.health.answers(&trouble);
         self.retain(bound);
     }
 
     /// Compares a topic with what the cluster says of it, and has the follower take in what is different.
-    fn compare(&self, topic: &Arc<Topic>, found: &Description, astray: bool, bound: Duration) -> Result<(), String> {
+    fn compare(&self, topic: &Arc<Topic>, found: &Description, astray: bool, bound: Duration) -> Result<(), Trouble> {
+        let told = |why: String| Err(Trouble::Told(why));
         match found.error {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                return Err("it is gone from the cluster".to_owned());
+                return told("it is gone from the cluster".to_owned());
             }
-            Some(code) => return Err(code.to_string()),
-            None if !found.is_led => return Err("a partition has no leader".to_owned()),
+            Some(code) => return told(code.to_string()),
+            None if !found.is_led => return told("a partition has no leader".to_owned()),
             None if found.partitions > Cursor::MAX_PARTITIONS => {
-                return Err(format!("it has {} partitions now, which is too many", found.partitions));
+                return told(format!("it has {} partitions now, which is too many", found.partitions));
             }
             None => {}
         }
         let changes = self.changes(topic, found, astray, bound);
-        for change in changes.map_err(|error| error.to_string())? {
+        for change in changes.map_err(Trouble::Unanswered)? {
             self.follower.change(topic, change);
         }
         Ok(())

@@ -1,11 +1,12 @@
 //! All topics, with what is kept of them and who reads.
 
-use freshet_wire::{EngineState, Retention, Topic, TopicKind, TopicScope};
+use freshet_wire::{Engine, EngineState, Retention, Topic, TopicKind, TopicScope};
 use leptos::ev;
 use leptos::prelude::*;
 
 use super::super::bind::{Flag, Text, if_empty, is, live, say};
 use super::super::frame::{Frame, is_live, on_frame, put};
+use super::super::notice::called;
 use super::super::{Ui, format, lane_name};
 use super::choose;
 use super::known::Known;
@@ -42,8 +43,7 @@ pub fn list(ui: Ui, known: Known) -> AnyView {
         }
         put(head, heading(frame, ui, count.min(MOST)));
         let Some(deliveries) = frame.deliveries else { return };
-        let troubled = deliveries.pubsub.state != EngineState::Up;
-        say(engine, &[if troubled { &deliveries.pubsub.detail } else { "" }]);
+        put(engine, troubled(&deliveries.pubsub));
         let wanted = count.clamp(STEP, MOST).next_multiple_of(STEP);
         let there = rows.with_untracked(Vec::len);
         if wanted > there {
@@ -67,6 +67,18 @@ pub fn list(ui: Ui, known: Known) -> AnyView {
         </section>
     }
     .into_any()
+}
+
+/// What is wrong with the engine, in its own words.
+fn troubled(engine: &Engine) -> String {
+    let is = match engine.state {
+        EngineState::Up => return String::new(),
+        // Before it says anything nothing is wrong.
+        _ if engine.detail.is_empty() => return String::new(),
+        EngineState::Down => " is down: ",
+        EngineState::Connecting | EngineState::Degraded => ": ",
+    };
+    [called(engine), is, &engine.detail, "."].concat()
 }
 
 impl Row {
