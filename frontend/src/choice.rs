@@ -39,11 +39,35 @@ impl Choice {
         choice
     }
 
-    /// Best effort: a browser may refuse storage.
+    /// Best effort: a browser may refuse storage. The address goes before it when the page is loaded again, so what it says of this
+    /// is brought up to date, without an entry of the browser's history more.
     pub(crate) fn remember(&self) {
         if let Some(storage) = storage() {
             let _ = storage.set_item(STORED_AS, &self.write());
         }
+        let location = web_sys::window().map(|window| window.location());
+        let hash = location.as_ref().and_then(|location| location.hash().ok());
+        if let Some((location, hash)) = location.zip(hash)
+            && let Some(fragment) = self.brought_into(hash.trim_start_matches('#'))
+        {
+            let _ = location.replace(&["#", &*fragment].concat());
+        }
+    }
+
+    /// The fragment with this choice in the place of the one that it holds; `None` where it holds none, or this one.
+    fn brought_into(&self, fragment: &str) -> Option<String> {
+        let own = self.write();
+        let said = |member: &str| {
+            let (name, _) = member.split_once('=')?;
+            let is_it = |own: &&str| own.split_once('=').is_some_and(|(own, _)| own == name);
+            own.split('&').find(is_it)
+        };
+        let members: Vec<_> = fragment
+            .split('&')
+            .map(|member| said(member).unwrap_or(member))
+            .collect();
+        let new = members.join("&");
+        (new != fragment).then_some(new)
     }
 
     /// Takes over what is right and passes over what is not.
@@ -120,6 +144,24 @@ mod tests {
             let choice = read(&text);
             prop_assert!(choice.interval_ms.is_none_or(|ms| INTERVAL_MS.contains(&ms)));
         }
+    }
+
+    #[test]
+    fn an_address_that_says_a_choice_says_the_newest_and_one_that_says_none_stays_as_it_is() {
+        let choice = read("topics=a,b&interval=500");
+        let brought = |fragment: &str| choice.brought_into(fragment);
+        assert_eq!(
+            brought("view=topics&topic=x&topics=c&interval=1000").as_deref(),
+            Some("view=topics&topic=x&topics=a,b&interval=500")
+        );
+        assert_eq!(brought("interval=1000").as_deref(), Some("interval=500"));
+        for same in ["", "view=topics&topic=x", "topics=a,b&interval=500"] {
+            assert_eq!(brought(same), None, "{same}");
+        }
+        assert_eq!(
+            read("topics=").brought_into("interval=1000&topics=c").as_deref(),
+            Some("interval=1000&topics=")
+        );
     }
 
     #[test]

@@ -39,6 +39,26 @@ async fn the_interval_of_polling_takes_effect_at_once_and_is_remembered() {
 }
 
 #[tokio::test]
+async fn an_address_that_says_a_choice_does_not_bring_it_back_after_another_was_made() {
+    let mut page = Page::open("topics=host.cpu&interval=1000").await;
+    let entries = page.browser.eval("history.length").await;
+    page.browser.click(&format!("{INTERVAL} option[value='200']")).await;
+    page.until("the interval to be set", "it.interval_ms === 200").await;
+    page.browser.reload().await;
+    page.is_live().await;
+    let report = page.report(5).await;
+    assert_eq!(
+        (&report["topics"], &report["interval_ms"]),
+        (&json!(["host.cpu"]), &json!(200))
+    );
+    assert_eq!(
+        page.browser.eval("history.length").await,
+        entries,
+        "Back leads to where it led"
+    );
+}
+
+#[tokio::test]
 async fn a_page_begins_as_the_settings_say_until_its_reader_chooses() {
     let mut page = Page::open("").await;
     let patch = json!({"lane": {"poll_interval_ms": 500, "cards": "poll"}}).to_string();

@@ -196,6 +196,74 @@ async fn a_pause_and_another_view_cost_no_event() {
 }
 
 #[tokio::test]
+async fn the_page_s_own_pause_holds_for_the_feed_and_costs_no_event() {
+    let mut page = reading("orders", 3).await;
+    counts(&mut page, "events", 3).await;
+    page.browser.click(".top .buttons button").await;
+    page.until("both to pause", "it.paused && it.feed.pause === 'wanted'")
+        .await;
+    publish(&page, "orders", 3..9).await;
+    page.shows("paused at offset 3").await;
+    page.browser.click(".top .buttons button").await;
+    counts(&mut page, "events", 9).await;
+    begins_with(&mut page, 8).await;
+    has_lost_nothing(&mut page).await;
+}
+
+#[tokio::test]
+async fn the_list_marks_the_topic_that_is_read_and_brings_it_into_view() {
+    let mut page = Page::open("view=topics&topics=host.cpu&interval=1000").await;
+    let marked = |topic: &str| {
+        format!(
+            "(list => {{ const row = list.querySelector('[aria-current] b'); if (!row || row.textContent !== '{topic}') return false;
+                const [a, b] = [row.getBoundingClientRect(), list.getBoundingClientRect()];
+                return a.top >= b.top && a.bottom <= b.bottom; }})(document.querySelector('.list ul'))"
+        )
+    };
+    page.browser
+        .wait_for("the first to be marked, which nobody chose", MOVES, &marked("host.cpu"))
+        .await;
+    for n in 0..20 {
+        publish(&page, &format!("a.{n:02}"), 0..1).await;
+    }
+    is_listed(&mut page, "a.19").await;
+    go(&mut page, "view=topics&topic=workload").await;
+    page.browser
+        .wait_for("the last to be in view", MOVES, &marked("workload"))
+        .await;
+    let order = "[...document.querySelectorAll('.list li:not([hidden]) b')].map(it => it.textContent)";
+    let order = page.browser.eval(order).await;
+    let at = |name: &str| order.as_array().unwrap().iter().position(|it| it == name).unwrap();
+    assert!(
+        at("a.19") < at("host.cpu") && at("workload") < at("cluster"),
+        "logs come first: {order}"
+    );
+}
+
+#[tokio::test]
+async fn on_a_busy_topic_the_row_that_is_opened_stays_where_it_was_and_closing_goes_back_to_the_newest() {
+    let mut page = opened("workload").await;
+    page.change(r#"{"workload":{"rate_hz":1000}}"#).await;
+    page.until("some rows", "it.feed.counters.rows > 500").await;
+    for line in [4, 12] {
+        let open = "const line = document.querySelectorAll('.rows .line')[AT]; const data = line.querySelector('.data').textContent;
+            window.__opened = {data, top: line.offsetTop + line.parentElement.offsetTop}; line.click();";
+        page.browser.run(&open.replace("AT", &line.to_string())).await;
+        let there = "(it => it && {data: it.querySelector('.data').textContent, before: window.__opened.data,
+            moved: it.offsetTop + it.parentElement.offsetTop - window.__opened.top})
+            (document.querySelector('.rows [aria-selected=true]'))";
+        let it = page.browser.wait_for("the row to be chosen", MOVES, there).await;
+        assert_eq!(it["data"], it["before"]);
+        assert_eq!(it["moved"], 0, "{it}");
+        page.browser.click(".event .head button").await;
+        page.until("it to follow the newest", "!it.feed.held").await;
+        let top = "document.querySelector('.rows').scrollTop === 0";
+        page.browser.wait_for("the newest to be in view", MOVES, top).await;
+    }
+    has_lost_nothing(&mut page).await;
+}
+
+#[tokio::test]
 async fn a_server_that_was_away_costs_no_event() {
     let mut page = reading("orders", 3).await;
     counts(&mut page, "events", 3).await;

@@ -126,6 +126,13 @@ pub fn in_full(us: i64) -> String {
     out
 }
 
+/// As a box for a date and a time holds it, on this machine's clock, to the second: "2026-11-25T14:03:22".
+pub fn in_a_box(us: i64, ahead_us: i64) -> String {
+    let mut out = in_full(us.saturating_add(ahead_us));
+    out.truncate(19);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -138,6 +145,7 @@ mod tests {
     fn a_moment_is_written_in_each_style() {
         assert_eq!(in_full(NOW), "2026-11-25T14:03:22.418033Z");
         assert_eq!(in_full(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(in_a_box(NOW, -3_600_000_000), "2026-11-25T13:03:22");
         assert_eq!(in_full(951_782_400_000_000), "2000-02-29T00:00:00.000000Z");
         assert_eq!(in_full(-1), "1969-12-31T23:59:59.999999Z");
         assert_eq!(moment(NOW, NOW, Style::Utc, 0), "14:03:22.418Z");

@@ -58,6 +58,7 @@ pub fn costs() -> AnyView {
     let verdict = verdict::Sentence::new();
     let mut window = Window::default();
     let (mut next_us, mut looked_us) = (0.0, f64::INFINITY);
+    let mut told = false;
     on_frame(move |frame| {
         let now_us = frame.now_us;
         let interrupted = frame.model.hidden || now_us - looked_us > UNSEEN_US;
@@ -80,7 +81,8 @@ pub fn costs() -> AnyView {
         match statuses.into_iter().any(is_live) {
             true if settled => say(span, &["last ", &seconds(window.span_us())]),
             true => say(span, &["measured anew"]),
-            false => say(span, &["from before"]),
+            false if told => say(span, &["from before"]),
+            false => say(span, &["not measured yet"]),
         }
         let limited = [&frame.model.poll, &frame.model.stream].map(|lane| lane.counters.limited);
         for (lane, cost) in costs.iter().enumerate() {
@@ -88,7 +90,10 @@ pub fn costs() -> AnyView {
             put(cells[LIMITED][lane].1, if limited[lane] > 0 { "lost" } else { "" });
             let values = match statuses[lane] {
                 Status::Off => [const { None }; 6],
-                status if is_live(status) && settled => values(cost),
+                status if is_live(status) && settled => {
+                    told = true;
+                    values(cost)
+                }
                 // The figures of before stay, greyed.
                 _ => {
                     cells[..LIMITED].iter().for_each(|row| put(row[lane].1, "none"));

@@ -52,11 +52,13 @@ pub fn race(ui: Ui) -> AnyView {
     };
     on_frame(move |frame| {
         painter.paint(frame, canvas);
-        if frame.second {
-            put(head, heading(frame.model, painter.feed.began_us, frame.now_us));
+        if frame.quarter {
             let (title, text) = why_empty(frame.model, frame.now_us).unwrap_or_default();
             say(empty.title, &[title]);
             put(empty.text, text);
+        }
+        if frame.second {
+            put(head, heading(frame.model, painter.feed.began_us, frame.now_us));
             if as_table.get_untracked() {
                 put(rows, pointer::rows(&painter.feed, frame.model, frame.now_us));
             }
@@ -168,6 +170,7 @@ fn heading(model: &Model, began_us: f64, now_us: f64) -> String {
     let since_us = began_us.max(now_us - span);
     let rate = [&model.poll, &model.stream]
         .into_iter()
+        .filter(|_| !model.topics.is_empty())
         .filter_map(|lane| rate_hz(lane, since_us, now_us))
         .reduce(f64::max);
     [

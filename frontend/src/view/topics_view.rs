@@ -15,8 +15,10 @@ use leptos::prelude::*;
 
 use self::known::Known;
 use super::Ui;
-use super::frame::on_frame;
+use super::bind::Text;
+use super::frame::{on_frame, put};
 use super::tabs::hidden_unless;
+use crate::feed::Pause;
 use crate::feed::datetime::{Style, moment};
 use crate::route::{Route, View};
 
@@ -86,16 +88,29 @@ pub fn topics_view(ui: Ui) -> AnyView {
         writable: StoredValue::new(None),
     };
     let known = Known::new();
+    let reading = Text::default();
+    let mut paused = false;
     on_frame(move |frame| {
         let handle = ui.handle();
         let away = ui.view() != View::Topics;
         handle.tell_feed_if(|feed| feed.is_away() != away, |feed| feed.set_away(away));
+        // The page's own pause holds for what the feed shows, too.
+        if paused != frame.model.paused {
+            paused = frame.model.paused;
+            handle.tell_feed_if(
+                |feed| paused || feed.pause == Some(Pause::Wanted),
+                |feed| feed.set_pause(paused.then_some(Pause::Wanted)),
+            );
+        }
         let Some(deliveries) = frame.deliveries.filter(|_| !away) else {
             return;
         };
         known.look(deliveries, frame.now_us);
         let wanted = ui.route().with_untracked(|route| route.topic.clone());
         let wanted = wanted.or_else(|| first(&deliveries.topics));
+        if reading.with_untracked(|reading| wanted.as_ref() != Some(reading)) {
+            put(reading, wanted.clone().unwrap_or_default());
+        }
         let same = handle.feed().topic == wanted;
         if same && !frame.second {
             return;
@@ -120,7 +135,7 @@ pub fn topics_view(ui: Ui) -> AnyView {
     });
     view! {
         <main id="topics" hidden=hidden_unless(ui, View::Topics)>
-            {list::list(ui, known)}
+            {list::list(ui, known, reading)}
             <div class="column">
                 {feed::feed(shared)}
                 {event::event(shared)}

@@ -42,7 +42,8 @@ impl Sentence {
 
     /// Says it, or nothing as long as a term is missing. `bound_us`: what the clocks are off at most.
     pub fn put(&self, window: &Window, costs: &[Cost; 2], bound_us: Option<f64>) {
-        let terms = bound_us.and_then(|bound_us| terms(costs, window.span_us(), bound_us));
+        let interval_us = f64::from(window.interval_ms()) * 1e3;
+        let terms = bound_us.and_then(|bound_us| terms(costs, window.span_us(), interval_us, bound_us));
         let said = terms.is_some();
         let [rate, sooner, cpu, bytes, lost] = terms.unwrap_or_default();
         let or_nothing = |text: String| if said { text } else { String::new() };
@@ -68,14 +69,12 @@ impl Sentence {
     }
 }
 
-fn terms(costs: &[Cost; 2], span_us: f64, bound_us: f64) -> Option<[String; 5]> {
+fn terms(costs: &[Cost; 2], span_us: f64, interval_us: f64, bound_us: f64) -> Option<[String; 5]> {
     let [poll, stream] = costs;
     if span_us < LEAST_US || poll.batches < LEAST_POLLS {
         return None;
     }
-    // What the slower one still lacks has happened all the same.
-    let happened = (poll.events + poll.missed).max(stream.events + stream.missed);
-    let rate = happened as f64 / span_us * 1e6;
+    let rate = happened(poll, stream, interval_us / span_us) * 1e6 / span_us;
     Some([
         format::events_per_s(rate),
         sooner(poll.mean_us?, stream.mean_us?, bound_us),
@@ -83,6 +82,18 @@ fn terms(costs: &[Cost; 2], span_us: f64, bound_us: f64) -> Option<[String; 5]> 
         against(poll.bytes_per_event?, stream.bytes_per_event?, ["fewer", "many"])?,
         lost(poll, stream),
     ])
+}
+
+/// How many events happened in the window, of which an interval is this share. Streaming counts them as they happen; the window's first
+/// poll brings what happened up to an interval before it. Where polling has more than that, streaming lacks it, and it has happened
+/// all the same.
+fn happened(poll: &Cost, stream: &Cost, interval: f64) -> f64 {
+    let [polled, streamed] = [poll, stream].map(|cost| (cost.events + cost.missed) as f64);
+    // A round trip comes to the interval.
+    match polled > streamed * (1.0 + 1.5 * interval) {
+        true => polled,
+        false => streamed,
+    }
 }
 
 /// How streaming compares. The clocks' error is the same in both, so it hides a ratio but no difference.
@@ -175,19 +186,39 @@ mod tests {
     #[test]
     fn nothing_is_said_of_too_little() {
         let costs = [cost(500e3, 0), cost(1e3, 0)];
-        assert!(terms(&costs, 10e6, 100.0).is_some());
-        assert!(terms(&costs, 9e6, 100.0).is_none(), "too short");
+        assert!(terms(&costs, 10e6, 1e6, 100.0).is_some());
+        assert!(terms(&costs, 9e6, 1e6, 100.0).is_none(), "too short");
         let mut few = costs.clone();
         few[0].batches = 2;
-        assert!(terms(&few, 60e6, 100.0).is_none(), "too few polls");
+        assert!(terms(&few, 60e6, 1e6, 100.0).is_none(), "too few polls");
         let mut none = costs;
         none[1].cpu_us_per_event = None;
-        assert!(terms(&none, 60e6, 100.0).is_none(), "a term is missing");
+        assert!(terms(&none, 60e6, 1e6, 100.0).is_none(), "a term is missing");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_window_and_not_of_what_its_first_poll_brought_from_before() {
+        let rate = |polled, streamed| {
+            let mut costs = [cost(500e3, 0), cost(1e3, 0)];
+            (costs[0].events, costs[1].events) = (polled, streamed);
+            plain(&terms(&costs, 10e6, 1e6, 100.0).unwrap()[0])
+        };
+        assert_eq!(rate(10_900, 10_000), "1,000 events/s");
+        assert_eq!(
+            rate(9_100, 10_000),
+            "1,000 events/s",
+            "what polling still lacks has happened"
+        );
+        assert_eq!(
+            rate(20_000, 10_000),
+            "2,000 events/s",
+            "and so has what streaming lacks"
+        );
     }
 
     #[test]
     fn what_was_missed_counts_as_having_happened_and_is_said() {
-        let terms = terms(&[cost(500e3, 42_188), cost(1e3, 0)], 10e6, 100.0).unwrap();
+        let terms = terms(&[cost(500e3, 42_188), cost(1e3, 0)], 10e6, 1e6, 100.0).unwrap();
         assert_eq!(plain(&terms[0]), "4,249 events/s");
         assert_eq!(terms[4], "Polling missed 42,188 events. ");
     }

@@ -18,6 +18,9 @@ const BEHIND_US: f64 = 2e6;
 /// Fewer events than this in a window are compared with nothing: chance moves their mean too far.
 const LEAST_EVENTS: usize = 20;
 
+/// Less than that reads "×1.0 sooner".
+const LEAST_TIMES: f64 = 1.05;
+
 /// With about one event a poll, their phase decides how late they are, not the lanes.
 const LEAST_A_POLL: f64 = 2.0;
 
@@ -214,7 +217,7 @@ fn nothing() -> Quantity {
 /// How many times sooner streaming is; nothing where the clock cannot tell.
 fn sooner(model: &Model, poll_us: f64, stream_us: f64) -> String {
     let bound_us = model.offset().map_or(f64::INFINITY, |offset| offset.bound_us);
-    if stream_us > bound_us && poll_us > stream_us {
+    if stream_us > bound_us && poll_us >= LEAST_TIMES * stream_us {
         let mut text = format::times(poll_us / stream_us);
         text.push_str(" sooner");
         return text;

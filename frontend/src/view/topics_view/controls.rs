@@ -8,11 +8,13 @@ use leptos::prelude::*;
 
 use super::super::bind::{Flag, Text, click, if_empty, is, live, say};
 use super::super::frame::put;
-use super::{Shared, export};
+use super::{Shared, ahead_us, export};
 use crate::feed::Pause;
-use crate::feed::datetime::Style;
+use crate::feed::datetime::{Style, in_a_box};
 use crate::feed::filter::Filter;
 
+/// Where reading by time begins, unless another time is chosen: so long ago.
+const BACK_US: i64 = 60_000_000;
 /// Who types is let finish a word.
 const TYPING_MS: u32 = 200;
 
@@ -103,6 +105,13 @@ pub(super) fn replay(shared: Shared) -> AnyView {
         let from = from.get_untracked().map(|from| from.value()).unwrap_or_default();
         put(no_offset, from != "offset");
         put(no_time, from != "time");
+        if let Some(time) = time
+            .get_untracked()
+            .filter(|time| from == "time" && time.value().is_empty())
+        {
+            let us = shared.ui.handle().now_us() as i64 - BACK_US;
+            time.set_value(&in_a_box(us, ahead_us(us)));
+        }
         say(wrong, &[]);
     };
     let value = |input: NodeRef<Input>| input.get_untracked().map(|input| input.value()).unwrap_or_default();

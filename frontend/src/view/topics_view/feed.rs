@@ -95,15 +95,7 @@ fn said(feed: &Feed, now_us: f64) -> (String, &'static str) {
     };
     match (feed.pause, &feed.status) {
         (Some(Pause::Wanted), _) => (["paused", &*place(), ": nothing is missed"].concat(), "live"),
-        (Some(Pause::Full), _) => (
-            [
-                "full",
-                &*place(),
-                " while you look at older rows: Clear, or the newest, reads on",
-            ]
-            .concat(),
-            "live",
-        ),
+        (Some(Pause::Full), _) => (["full", &*place(), ": Clear, or the newest, reads on"].concat(), "live"),
         (_, Status::Off) => (String::from("no topic is chosen"), "live"),
         (_, Status::Connecting) => (String::from("connecting"), "live"),
         (_, Status::Refused { why, retry_at_us } | Status::Limited { why, retry_at_us }) => {
@@ -130,23 +122,28 @@ fn counts(feed: &Feed) -> String {
         out.push_str(&format::count(rows.shown() as u64));
         out.push_str(if rows.is_scanned() { " of " } else { " so far of " });
     }
+    let let_go = match rows.let_go {
+        0 => String::new(),
+        rows => [" · let go the oldest ", &*format::count(rows)].concat(),
+    };
+    let cut = match rows.cut_bytes {
+        0 => String::new(),
+        bytes => [" · let go ", &*format::bytes(bytes as f64), " of long texts"].concat(),
+    };
     for part in [
         &*format::count(rows.len() as u64),
-        if rows.len() == 1 { " row" } else { " rows" },
-        ", ",
+        if rows.len() == 1 { " row, " } else { " rows, " },
         &format::bytes(rows.bytes() as f64),
         " · read ",
         &format::count(feed.counters.events),
-        " · let go ",
-        &format::count(rows.let_go),
-        " rows and ",
-        &format::bytes(rows.cut_bytes as f64),
-        " of longer texts (it keeps ",
-        &format::count(Rows::MOST as u64),
-        " rows, ",
-        &format::bytes(Rows::MOST_BYTES as f64),
-        ") · duplicates dropped ",
+        &let_go,
+        &cut,
+        " · duplicates dropped ",
         &format::count(feed.counters.duplicates),
+        " · here are kept at most ",
+        &format::count(Rows::MOST as u64),
+        " rows and ",
+        &format::bytes(Rows::MOST_BYTES as f64),
     ] {
         out.push_str(part);
     }

@@ -2,9 +2,10 @@
 
 use freshet_wire::{Engine, EngineState, Retention, Topic, TopicKind, TopicScope};
 use leptos::ev;
+use leptos::html::Ul;
 use leptos::prelude::*;
 
-use super::super::bind::{Flag, Text, if_empty, is, live, say};
+use super::super::bind::{Class, Flag, Text, class, if_empty, is, live, say};
 use super::super::frame::{Frame, is_live, on_frame, put};
 use super::super::notice::called;
 use super::super::{Ui, format, lane_name};
@@ -27,11 +28,21 @@ struct Row {
     real: Flag,
 }
 
-pub fn list(ui: Ui, known: Known) -> AnyView {
+/// `reading`: the topic of the feed.
+pub fn list(ui: Ui, known: Known, reading: Text) -> AnyView {
     let rows = RwSignal::new((0..STEP).map(|_| Row::default()).collect::<Vec<_>>());
     let (head, engine) = (Text::default(), Text::default());
+    let look = Class::new("panel list");
+    let scroller = NodeRef::<Ul>::new();
+    let mut in_view = String::new();
     let mut next_us = 0.0;
     on_frame(move |frame| {
+        if ui.view() == View::Topics && reading.with_untracked(|reading| *reading != in_view) {
+            let reading = reading.get_untracked();
+            if is_brought_into_view(scroller, &reading) {
+                in_view = reading;
+            }
+        }
         if ui.view() != View::Topics || frame.now_us < next_us && !frame.second {
             return;
         }
@@ -42,6 +53,8 @@ pub fn list(ui: Ui, known: Known) -> AnyView {
             known.each(deliveries, |_| count += 1);
         }
         put(head, heading(frame, ui, count.min(MOST)));
+        let live = is_live(&frame.model.lane(ui.feed()).status);
+        put(look, if live { "panel list" } else { "panel list stale" });
         let Some(deliveries) = frame.deliveries else { return };
         put(engine, troubled(&deliveries.pubsub));
         let wanted = count.clamp(STEP, MOST).next_multiple_of(STEP);
@@ -51,19 +64,24 @@ pub fn list(ui: Ui, known: Known) -> AnyView {
         }
         rows.with_untracked(|rows| {
             let mut rows = rows.iter();
-            known.each(deliveries, |topic| {
-                if let Some(row) = rows.next() {
-                    row.fill(Some(topic), frame.now_us);
-                }
-            });
+            // What the service says of itself comes after what its users come for.
+            for kind in [TopicKind::Log, TopicKind::State] {
+                known.each(deliveries, |topic| {
+                    if topic.kind == kind
+                        && let Some(row) = rows.next()
+                    {
+                        row.fill(Some(topic), frame.now_us);
+                    }
+                });
+            }
             rows.for_each(|row| row.fill(None, frame.now_us));
         });
     });
     view! {
-        <section class="panel list" aria-label="Topics">
+        <section class=class(look) aria-label="Topics">
             <div class="head"><h2>"Topics"</h2><span class="dim">{live(head)}</span></div>
             <p class="state lost" hidden=if_empty(engine)>{live(engine)}</p>
-            <ul>{move || rows.get().into_iter().map(|row| row.view(ui)).collect::<Vec<_>>()}</ul>
+            <ul node_ref=scroller>{move || rows.get().into_iter().map(|row| row.view(ui, reading)).collect::<Vec<_>>()}</ul>
         </section>
     }
     .into_any()
@@ -95,11 +113,11 @@ impl Row {
         put(self.kept, kept(topic, now_us));
     }
 
-    fn view(self, ui: Ui) -> AnyView {
-        let (name, route) = (self.name, ui.route());
+    fn view(self, ui: Ui, reading: Text) -> AnyView {
+        let name = self.name;
         let current = move || {
-            let chosen = route.with(|route| name.with(|name| route.topic.as_ref() == Some(name)));
-            chosen.then_some("true")
+            let is_read = reading.with(|reading| name.with(|name| reading == name));
+            is_read.then_some("true")
         };
         let go = move |event: ev::MouseEvent| {
             if !(event.ctrl_key() || event.meta_key() || event.shift_key()) {
@@ -121,6 +139,27 @@ impl Row {
         }
         .into_any()
     }
+}
+
+/// Scrolls the list, and nothing else, to the topic that is read; false as long as it has no row.
+fn is_brought_into_view(scroller: NodeRef<Ul>, reading: &str) -> bool {
+    let Some(list) = scroller.get_untracked() else {
+        return false;
+    };
+    let row = list.query_selector("[aria-current]").ok().flatten();
+    let Some(row) = row.filter(|row| {
+        row.get_attribute("href")
+            .is_some_and(|href| href.ends_with(&["=", reading].concat()))
+    }) else {
+        return false;
+    };
+    let (row, view) = (row.get_bounding_client_rect(), list.get_bounding_client_rect());
+    let above = (view.top() - row.top()).max(0.0);
+    let below = (row.bottom() - view.bottom()).max(0.0);
+    if above + below > 0.0 {
+        list.set_scroll_top(list.scroll_top() + (below - above) as i32);
+    }
+    true
 }
 
 /// `listed` topics have a row.

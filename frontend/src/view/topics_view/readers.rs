@@ -3,8 +3,8 @@
 use freshet_wire::{LaneKind, Reader};
 use leptos::prelude::*;
 
-use super::super::bind::{Text, live, say};
-use super::super::frame::on_frame;
+use super::super::bind::{Class, Text, class, live, say};
+use super::super::frame::{is_live, on_frame, put};
 use super::super::panel::Rows;
 use super::super::{Ui, format};
 use crate::route::View;
@@ -14,11 +14,14 @@ const MOST: usize = 8;
 
 pub fn readers(ui: Ui) -> AnyView {
     let (rows, head) = (Rows::default(), Text::default());
+    let look = Class::new("panel readers");
     on_frame(move |frame| {
         let Some(deliveries) = frame.deliveries.filter(|_| frame.second && ui.view() == View::Topics) else {
             return;
         };
         let model = frame.model;
+        let live = is_live(&model.lane(ui.feed()).status);
+        put(look, if live { "panel readers" } else { "panel readers stale" });
         let own = [&model.poll.reader, &model.stream.reader];
         let mut readers: Vec<&Reader> = deliveries.readers.iter().filter(|reader| reader.active).collect();
         readers.sort_by_key(|reader| std::cmp::Reverse((reader.queue_events, reader.missed, reader.events)));
@@ -36,7 +39,7 @@ pub fn readers(ui: Ui) -> AnyView {
             ]
         };
         let new: Vec<_> = readers.iter().take(MOST).map(row).collect();
-        super::super::frame::put(rows, new);
+        put(rows, new);
     });
     let cells = |cells: Vec<String>| {
         let mut cells = cells.into_iter();
@@ -45,13 +48,13 @@ pub fn readers(ui: Ui) -> AnyView {
         view! { <tr><th scope="row">{head}</th>{rest}</tr> }
     };
     view! {
-        <section class="panel readers" aria-label="Readers">
+        <section class=class(look) aria-label="Readers">
             <div class="head"><h2>"Readers"</h2><span class="dim">{live(head)}</span></div>
             <table>
                 <thead><tr>
                     <th scope="col">"reader"</th>
                     <th scope="col" title="Events of a log that wait for it now, and their bytes">"lag"</th>
-                    <th scope="col" title="Events that it was told are lost to it">"missed"</th>
+                    <th scope="col" title="Events that it was told are lost to it; their number is not always known">"missed"</th>
                 </tr></thead>
                 <tbody>{move || rows.get().into_iter().map(cells).collect::<Vec<_>>()}</tbody>
             </table>
@@ -74,9 +77,9 @@ fn lag(reader: &Reader) -> String {
 }
 
 fn dropped(reader: &Reader) -> String {
-    let missed = format::count(reader.missed);
-    match reader.unknown_gaps {
-        0 => missed,
-        _ => ["≥", &*missed].concat(),
+    match (reader.missed, reader.unknown_gaps) {
+        (missed, 0) => format::count(missed),
+        (0, _) => String::from("unknown"),
+        (missed, _) => ["≥", &*format::count(missed)].concat(),
     }
 }

@@ -53,9 +53,12 @@ struct Place {
     below: Option<u64>,
     /// To be scrolled there when the rows are drawn.
     to: Option<f64>,
-    /// What was drawn last, and when.
+    /// What was drawn last, when, and the number of the row that was to come next.
     drawn: Option<Drawn>,
     drawn_us: f64,
+    drawn_end: u64,
+    /// Scrolled there when the event that was opened took the room, and not by the reader.
+    pushed: Option<f64>,
 }
 
 /// If all of this is as it was, nothing has to be drawn.
@@ -109,7 +112,12 @@ pub(super) fn rows(shared: Shared) -> AnyView {
         let what = (newest_first, shared.begun.get_value());
         if seen.replace(what) != Some(what) {
             place.away = false;
+            place.pushed = None;
             place.to = Some(0.0).filter(|_| newest_first || shared.pinned.get_value());
+        }
+        if shared.opened.with_untracked(Option::is_none) && place.pushed.take() == Some(place.top) {
+            place.away = false;
+            place.to = Some(0.0);
         }
         let held = place.away || shared.pinned.get_value() || shared.opened.with_untracked(Option::is_some);
         handle.tell_feed_if(|feed| feed.held != held, |feed| feed.hold(held));
@@ -121,7 +129,13 @@ pub(super) fn rows(shared: Shared) -> AnyView {
             smaller = height < std::mem::replace(&mut place.height, height);
         }
         match (held && newest_first, place.below) {
-            (true, None) => place.below = Some(feed.rows.end()),
+            // What is seen stands still, not what came since.
+            (true, None) => {
+                place.below = Some(match place.drawn {
+                    Some(_) => place.drawn_end,
+                    None => feed.rows.end(),
+                });
+            }
             (false, _) => place.below = None,
             _ => {}
         }
@@ -144,6 +158,7 @@ pub(super) fn rows(shared: Shared) -> AnyView {
         if smaller && let Some(number) = shared.opened.get_untracked() {
             // The event that was opened beneath them took the room.
             place.show(line_of(&feed, number, total, newest_first));
+            place.pushed = place.to.filter(|_| newest_first && !place.away);
         }
         if let Some(to) = place.to {
             place.top = to;
@@ -173,6 +188,7 @@ pub(super) fn rows(shared: Shared) -> AnyView {
             return;
         }
         place.drawn_us = frame.now_us;
+        place.drawn_end = place.below.unwrap_or(feed.rows.end());
         let many = feed.cursor.as_ref().is_some_and(|cursor| cursor.next.len() > 1);
         let mut active_line = String::new();
         for (at, line) in on_lines.iter().enumerate() {
@@ -218,6 +234,7 @@ pub(super) fn rows(shared: Shared) -> AnyView {
     let to_newest = click(move || {
         let mut place = on_place.borrow_mut();
         place.away = false;
+        place.pushed = None;
         place.to = shared.newest_first.get_untracked().then_some(0.0);
         shared.pinned.set_value(false);
         shared.opened.set(None);
