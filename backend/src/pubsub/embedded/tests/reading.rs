@@ -156,12 +156,13 @@ async fn beyond_what_all_topics_may_have_the_oldest_events_of_the_largest_go() {
             log.shared.drop_beyond_total();
             let total: u64 = topics.iter().map(bytes).sum();
             assert!(total <= MOST, "{total}");
-            if bytes(&topics[grows]) > bytes(&topics[rests]) + 1500 {
+            // The log's own thread does the same meanwhile, so twice as much as it takes may go.
+            if bytes(&topics[grows]) > bytes(&topics[rests]) + 2 * 1500 {
                 assert_eq!(topics[rests].list().first(), rested, "the larger one gives way");
             }
         }
         let total: u64 = topics.iter().map(bytes).sum();
-        assert!(total > MOST - 1500, "no more goes than has to: {total}");
+        assert!(total > MOST - 2 * 1500, "no more goes than has to: {total}");
         assert!(topics[grows].list().first() > 0);
         let newest = topics[grows].read(99, ALL).unwrap();
         assert_eq!((newest.events.len(), newest.next), (1, 100), "the newest are there");
