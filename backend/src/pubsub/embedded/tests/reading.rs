@@ -253,6 +253,20 @@ async fn of_a_state_topic_only_the_newest_segment_is_kept_and_never_no_event() {
     assert_eq!(bench.all(0).await.0.last().unwrap().1, "99");
 }
 
+#[tokio::test]
+async fn a_state_that_is_on_disk_stays_until_the_next_one_is() {
+    let bench = Bench::of(TopicKind::State, UNBOUNDED, small).await;
+    let topic = bench.log.topic(TOPIC).unwrap();
+    bench.put_one("on disk");
+    topic.sync();
+    bench.put_one(&"not yet".repeat(300));
+    topic.drop_old();
+    assert_eq!(bench.all(0).await.0.len(), 2);
+    topic.sync();
+    topic.drop_old();
+    assert_eq!(bench.all(0).await.0[0].0, 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_races_with_retention_is_told_the_truth() {
     let retention = Retention {
