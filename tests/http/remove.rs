@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use freshet::config::PubSub;
+use freshet::config::{LogConfig, PubSub};
 use freshet_tests::http::{Answer, get};
 use freshet_tests::{Said, Server, Stream, until};
-use freshet_wire::{Gap, GapReason, Receipt};
+use freshet_wire::{Gap, GapReason, Receipt, TopicScope};
 use http::Method;
 use serde_json::json;
 
@@ -155,6 +155,32 @@ async fn a_topic_that_cannot_be_opened_is_removed_like_any_other() {
     server.stop().await;
     server.start_again();
     assert_eq!(server.poll("from=broken@earliest").await.offsets(), [0]);
+}
+
+#[tokio::test]
+async fn where_there_are_as_many_topics_as_may_be_a_removal_makes_room() {
+    let server = Server::quiet(|config| {
+        config.pubsub = PubSub::Log(LogConfig {
+            max_topics: 8,
+            ..LogConfig::default()
+        });
+    })
+    .await;
+    let shared = server.topics().await.topics;
+    let shared = shared.iter().filter(|topic| topic.scope == TopicScope::Shared).count();
+    for number in shared..8 {
+        publish(&server, &format!("t{number}"), "1").await;
+    }
+    let path = "/api/v1/topics/more/events";
+    let refused = server.send(Method::POST, path, &[], "1").await;
+    assert_eq!(
+        (refused.status, &*refused.problem().kind),
+        (409, "urn:freshet:too-many-topics")
+    );
+    // It is not listed as if it were there.
+    assert_eq!(server.get("/api/v1/events?from=more").await.status, 404);
+    assert_eq!(remove(&server, "t7").await.status, 204);
+    assert_eq!(publish(&server, "more", "1").await.offset, 0);
 }
 
 #[tokio::test]

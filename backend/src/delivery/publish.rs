@@ -88,7 +88,9 @@ pub(super) const MESSAGE: Names = Names {
     ),
     responses((status = 201, body = Receipt, description = "one event: its receipt; a batch: a receipt a line. `duplicate: true` where the same was published under this key or id before: then nothing was written now"),
         (status = 400, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 401, body = freshet_wire::Problem, content_type = "application/problem+json"),
-        (status = 403, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 413, body = freshet_wire::Problem, content_type = "application/problem+json"),
+        (status = 403, description = "the topic is only read here: it is the service's own, or others write it", body = freshet_wire::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "the topic was removed meanwhile", body = freshet_wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "there are as many topics as there may be", body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 413, body = freshet_wire::Problem, content_type = "application/problem+json"),
         (status = 415, body = freshet_wire::Problem, content_type = "application/problem+json"),
         (status = 422, description = "the key or the id was used for other content within the last 24 hours and the topic's last 100,000 keys", body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 429, body = freshet_wire::Problem, content_type = "application/problem+json"), (status = 503, body = freshet_wire::Problem, content_type = "application/problem+json")))]
 pub(super) async fn events(

@@ -31,7 +31,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>) -> Json<Topics> {
     })
 }
 
-/// Takes a topic that users publish to away, with all its events. Its readers are told by a gap whose count is not known, streams by a
+/// Takes a topic that users publish to away, with all its events, also one that cannot be opened. Its readers are told by a gap whose count is not known, streams by a
 /// problem too. Who publishes under the name again makes another log: its offsets begin anew, under another epoch, and keys of
 /// idempotency are forgotten.
 #[utoipa::path(delete, path = "/api/v1/topics/{topic}", tag = "topics",

@@ -113,6 +113,7 @@ fn forward(mut input: impl BufRead, text: bool, name: &str, sender: &SyncSender<
         error,
     };
     let mut number = 0;
+    let mut is_first = true;
     loop {
         let mut line = Vec::new();
         if input.read_until(b'\n', &mut line).map_err(failed)? == 0 {
@@ -127,16 +128,17 @@ fn forward(mut input: impl BufRead, text: bool, name: &str, sender: &SyncSender<
             line = serde_json::to_vec(&text).unwrap_or_default();
         } else if let Err(error) = serde_json::from_slice::<IgnoredAny>(&line) {
             // A document of several lines is one event, if it is all there is.
-            if number == 1 && error.is_eof() {
+            if is_first && error.is_eof() {
                 input.read_to_end(&mut line).map_err(failed)?;
                 if let Some(document) = one_line(&line) {
                     let lines = line.iter().filter(|&&byte| byte == b'\n').count() as u64;
-                    let _ = sender.send(Ok((lines.max(1), document)));
+                    let _ = sender.send(Ok((number - 1 + lines.max(1), document)));
                     return Ok(());
                 }
             }
             return Err(CliError::NotJson { line: number, error });
         }
+        is_first = false;
         line.truncate(line.trim_ascii_end().len());
         if sender.send(Ok((number, line))).is_err() {
             return Ok(());
@@ -171,6 +173,7 @@ mod tests {
     fn lines_are_events_and_a_document_of_several_lines_is_one() {
         assert_eq!(published("{\"a\":1}\n\n2\r\n", false).unwrap(), ["{\"a\":1}", "2"]);
         assert_eq!(published("{\n\"a\":[1,\r\n2]\n}\n", false).unwrap(), ["{\"a\":[1,2]}"]);
+        assert_eq!(published("\n\n[\n1]\n", false).unwrap(), ["[1]"]);
         assert_eq!(published("x \"y\"\n", true).unwrap(), [r#""x \"y\"""#]);
         assert!(matches!(
             published("1\nnope\n", false),

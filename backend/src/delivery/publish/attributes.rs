@@ -78,11 +78,14 @@ fn header(headers: &HeaderMap, field: &'static str) -> Result<Option<String>, Er
 
 /// `Idempotency-Key`. The IETF draft has it as a structured string, in quotes; most clients send it bare.
 pub(super) fn key_of(headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let key = header(headers, "idempotency-key")?;
-    Ok(key.map(|key| {
-        let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
-        bare.map(str::to_owned).unwrap_or(key)
-    }))
+    const FIELD: &str = "idempotency-key";
+    let Some(key) = header(headers, FIELD)? else {
+        return Ok(None);
+    };
+    match key.strip_prefix('"').and_then(|key| key.strip_suffix('"')) {
+        Some(bare) => name(FIELD, bare).map(|()| Some(bare.to_owned())),
+        None => Ok(Some(key)),
+    }
 }
 
 /// The events as they go to the engine, under a key of idempotency or under their ids. `peer` is whose clock a time is of where no source
@@ -183,6 +186,7 @@ mod tests {
             digest(&[("idempotency-key", "id:7")], "1").key
         );
         assert!(made(&[], "1").unwrap().idempotency.is_none());
+        assert!(made(&[("idempotency-key", "\"\"")], "1").is_err(), "nothing, in quotes");
     }
 
     #[test]

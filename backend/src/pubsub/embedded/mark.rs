@@ -129,6 +129,19 @@ mod tests {
         let mut mark = Mark::find(folder.path(), epoch).unwrap();
         mark.set(folder.path(), 5).unwrap();
         assert_eq!(find(), 9, "it never goes back");
+        // One process sets it again and again, and never where the last one stands.
+        for next in 10..14 {
+            let path = folder.path().join(NAME);
+            let old = fs::read(&path).unwrap();
+            mark.set(folder.path(), next).unwrap();
+            let new = fs::read(&path).unwrap();
+            let written = (0..new.len()).rfind(|&at| new[at] != old[at]).unwrap();
+            let mut torn = new.clone();
+            torn[written] ^= 1;
+            fs::write(&path, torn).unwrap();
+            assert_eq!(find(), next - 1);
+            fs::write(&path, new).unwrap();
+        }
         assert_eq!(Mark::find(folder.path(), Epoch::new(8)).unwrap().next(), 0);
     }
 }

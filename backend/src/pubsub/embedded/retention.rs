@@ -1,5 +1,6 @@
 //! What is too old or too much goes, of a topic or of all together: whole segments, the oldest first, never the one that is written.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -15,22 +16,25 @@ use super::segment::Segment;
 use super::topic::{List, TopicLog};
 
 impl Shared {
-    /// As long as all topics together have too much, the oldest segment of the largest one goes.
+    /// As long as all topics together have too much, the oldest segment of the largest one that has another goes.
     pub(super) fn drop_beyond_total(&self) {
-        let open = self.open.read().values().cloned().collect::<Vec<_>>();
-        let mut kept: Vec<_> = open.into_iter().map(|topic| (topic.list().bytes(), topic)).collect();
-        let mut total: u64 = kept.iter().map(|(bytes, _)| bytes).sum();
-        // Of a state topic nothing but its newest value is kept anyway.
-        kept.retain(|(_, topic)| topic.kind == TopicKind::Log);
-        while total > self.config.max_total_bytes {
-            let Some(largest) = (0..kept.len()).max_by_key(|&index| kept[index].0) else {
+        let mut failed: HashSet<Arc<str>> = HashSet::new();
+        loop {
+            // Anew each time: topics grow and are removed meanwhile, and no more is to go than has to.
+            let open: Vec<_> = self.open.read().values().cloned().collect();
+            let kept = open.into_iter().map(|topic| (topic.list(), topic)).collect::<Vec<_>>();
+            let total: u64 = kept.iter().map(|(list, _)| list.bytes()).sum();
+            if total <= self.config.max_total_bytes {
                 return;
+            }
+            // Of a state topic nothing but its newest value is kept anyway.
+            let can_give = |(list, topic): &(Arc<List>, Arc<TopicLog>)| {
+                topic.kind == TopicKind::Log && list.segments.len() > 1 && !failed.contains(&topic.name)
             };
-            let (bytes, topic) = &mut kept[largest];
-            match topic.drop_oldest() {
-                // The others may have some that can go.
-                0 => _ = kept.swap_remove(largest),
-                freed => (total, *bytes) = (total.saturating_sub(freed), bytes.saturating_sub(freed)),
+            let largest = kept.into_iter().filter(can_give).max_by_key(|(list, _)| list.bytes());
+            let Some((_, topic)) = largest else { return };
+            if !topic.drop_oldest() {
+                failed.insert(Arc::clone(&topic.name));
             }
         }
     }
@@ -41,19 +45,17 @@ impl TopicLog {
         self.dropping(|left| self.try_drop_old(left));
     }
 
-    /// Drops the oldest segment, unless it is the one that is written; how many bytes less are kept then.
-    fn drop_oldest(&self) -> u64 {
-        let mut freed = 0;
+    /// Drops the oldest segment, unless it is the one that is written; whether it did.
+    fn drop_oldest(&self) -> bool {
+        let mut has_dropped = false;
         self.dropping(|left| {
             let (list, now_us) = (self.list(), self.common.now_us());
             let count = usize::from(list.segments.len() > 1);
             let dropped = self.drop_segments(left, &list, count, now_us);
-            if self.list().first() > list.first() {
-                freed = list.segments[0].len();
-            }
+            has_dropped = self.list().first() > list.first();
             dropped.and(left.remove())
         });
-        freed
+        has_dropped
     }
 
     /// One at a time, and what is wrong with it is said.

@@ -66,6 +66,8 @@ struct Faulty {
     no_cut: AtomicUsize,
     /// Held by a test that wants the disk to be busy.
     busy: Mutex<()>,
+    /// Syncs that were asked for and are not done.
+    waiting: AtomicUsize,
 }
 
 impl Medium for Faulty {
@@ -84,7 +86,9 @@ impl Medium for Faulty {
     }
 
     fn sync(&self, _file: &File) -> io::Result<()> {
+        self.waiting.fetch_add(1, SeqCst);
         let _busy = self.busy.lock();
+        self.waiting.fetch_sub(1, SeqCst);
         self.syncs.fetch_add(1, SeqCst);
         self.fails()
     }

@@ -156,12 +156,13 @@ async fn beyond_what_all_topics_may_have_the_oldest_events_of_the_largest_go() {
             log.shared.drop_beyond_total();
             let total: u64 = topics.iter().map(bytes).sum();
             assert!(total <= MOST, "{total}");
-            if bytes(&topics[grows]) > bytes(&topics[rests]) + 1500 {
+            // The log's own thread does the same meanwhile, so twice as much as it takes may go.
+            if bytes(&topics[grows]) > bytes(&topics[rests]) + 2 * 1500 {
                 assert_eq!(topics[rests].list().first(), rested, "the larger one gives way");
             }
         }
         let total: u64 = topics.iter().map(bytes).sum();
-        assert!(total > MOST - 1500, "no more goes than has to: {total}");
+        assert!(total > MOST - 2 * 1500, "no more goes than has to: {total}");
         assert!(topics[grows].list().first() > 0);
         let newest = topics[grows].read(99, ALL).unwrap();
         assert_eq!((newest.events.len(), newest.next), (1, 100), "the newest are there");
@@ -250,6 +251,20 @@ async fn of_a_state_topic_only_the_newest_segment_is_kept_and_never_no_event() {
     drop(topic);
     bench.restart(false, |_| {}).await;
     assert_eq!(bench.all(0).await.0.last().unwrap().1, "99");
+}
+
+#[tokio::test]
+async fn a_state_that_is_on_disk_stays_until_the_next_one_is() {
+    let bench = Bench::of(TopicKind::State, UNBOUNDED, small).await;
+    let topic = bench.log.topic(TOPIC).unwrap();
+    bench.put_one("on disk");
+    topic.sync();
+    bench.put_one(&"not yet".repeat(300));
+    topic.drop_old();
+    assert_eq!(bench.all(0).await.0.len(), 2);
+    topic.sync();
+    topic.drop_old();
+    assert_eq!(bench.all(0).await.0[0].0, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,6 +107,25 @@ async fn what_was_on_disk_and_is_gone_is_a_hole_whose_offsets_are_not_given_away
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_and_is_cut_off_is_a_hole_also_where_the_log_was_never_opened_before() {
+    let mut bench = Bench::new(|_| {}).await;
+    for text in ["one", "two"] {
+        let publication = publication(vec![record(text)], None, Ack::Durable);
+        bench.log.publish(TOPIC, publication).await.unwrap();
+    }
+    bench
+        .restart(false, |folder| {
+            let file = folder.join(segment::file_name(0));
+            let whole = fs::read(&file).unwrap();
+            fs::write(&file, &whole[..whole.len() - 5]).unwrap();
+        })
+        .await;
+    assert_eq!(bench.extent(), (0, 2));
+    assert_eq!(bench.all(0).await, (vec![(0, "one".to_owned())], vec![(1, 2)]));
+    assert_eq!(bench.state().0, EngineState::Degraded);
+}
+
+#[tokio::test]
 async fn whatever_bit_is_flipped_nothing_wrong_is_served_and_all_that_is_whole_is() {
     for in_order in [true, false] {
         let mut bench = Bench::new(|_| {}).await;
@@ -480,6 +499,15 @@ async fn a_key_is_remembered_over_restarts_and_longer_than_its_events() {
     bench.clock.fetch_add(25 * 3_600_000_000, SeqCst);
     let other = bench.put(vec![record("c")], Some("key")).unwrap();
     assert!(!other[0].duplicate);
+    // And so are the files of keys, which tell by the machine's clock how old they are.
+    let files = || folder::numbered(&bench.topic_folder(), "keys").unwrap().len();
+    let topic = bench.log.topic(TOPIC).unwrap();
+    bench.clock.store(crate::time::now_us() + 23 * 3_600_000_000, SeqCst);
+    topic.drop_old();
+    assert!(files() > 0);
+    bench.clock.fetch_add(2 * 3_600_000_000, SeqCst);
+    topic.drop_old();
+    assert_eq!(files(), 0);
 }
 
 #[tokio::test]

@@ -56,7 +56,12 @@ async fn who_waits_for_the_disk_is_told_and_takes_no_room_any_more() {
     let publication = publication(vec![record("never acknowledged")], None, Ack::Durable);
     let answer = bench.log.publish(TOPIC, publication);
     assert!(topic.common.waiting.load(SeqCst) > 0);
+    let before = topic.list();
     bench.log.shared.remove(TOPIC).unwrap();
+    assert!(
+        topic.list().generation > before.generation,
+        "who finds a file gone looks again"
+    );
     let told = answer.now_or_never().expect("it is told at once");
     assert_eq!(told, Err(PubSubError::UnknownTopic(TOPIC.to_owned())));
     assert_eq!(topic.common.waiting.load(SeqCst), 0);
@@ -79,15 +84,15 @@ async fn a_removal_under_a_sync_that_fails_leaves_no_trouble() {
     let busy = bench.medium.busy.lock();
     let publication = publication(vec![record("a")], None, Ack::Durable);
     let answer = bench.log.publish(TOPIC, publication);
-    let syncing = std::thread::spawn({
-        let topic = Arc::clone(&topic);
-        move || topic.sync()
-    });
+    while bench.medium.waiting.load(SeqCst) == 0 {
+        std::thread::yield_now();
+    }
     bench.medium.failing_syncs.store(10, SeqCst);
     bench.log.shared.remove(TOPIC).unwrap();
     drop(busy);
-    syncing.join().unwrap();
     assert!(answer.await.is_err());
+    // The log's own thread is done with it.
+    bench.log.close().await;
     topic.sync();
     assert_eq!(bench.state(), (EngineState::Up, String::new()));
     assert_eq!(topic.common.waiting.load(SeqCst), 0);
