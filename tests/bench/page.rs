@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use freshet_tests::browser::Browser;
 use serde::Serialize;
@@ -20,6 +20,7 @@ const RATE_HZ: f64 = 1000.0;
 const POINTS: u64 = 100_000;
 /// As long as the page remembers.
 const HISTORY_S: u64 = 300;
+const FILL: Duration = Duration::from_secs(HISTORY_S + 60);
 const READY: Duration = Duration::from_secs(30);
 const WINDOW: Duration = Duration::from_secs(10);
 const SIZE: [u32; 2] = [1280, 900];
@@ -179,7 +180,17 @@ impl Pages {
         counted.try_into().map_err(|_| "there are two windows".to_owned())
     }
 
-    /// Both show all that they can.
+    /// Waits until both show all that they can: a lane keeps the seconds in which something came, and a poll now and then passes one over.
+    async fn fill(&mut self) -> Result<(), String> {
+        let until = Instant::now() + FILL;
+        loop {
+            match self.are_full().await {
+                Err(_) if Instant::now() < until => tokio::time::sleep(Duration::from_secs(1)).await,
+                full => return full,
+            }
+        }
+    }
+
     async fn are_full(&mut self) -> Result<(), String> {
         self.browser.go_to(&self.windows[0]).await;
         let seconds = "['poll', 'stream'].map(lane => window.__freshet()[lane].history_seconds)";
@@ -218,7 +229,11 @@ async fn measure(bench: &Bench, section: &mut Section) -> Result<Vec<Both>, Stri
     let mut pages = Pages::open(SocketAddr::from(([127, 0, 0, 1], server.port)), opponent).await;
     server.set_rate(RATE_HZ)?;
     let quick = bench.keep_all;
-    tokio::time::sleep(Duration::from_secs(if quick { 20 } else { HISTORY_S + 5 })).await;
+    if quick {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    } else {
+        pages.fill().await?;
+    }
     let mut rounds = Vec::new();
     for round in 0..4 * bench.rounds {
         if !quick {
