@@ -89,6 +89,32 @@ async fn the_numbers_of_the_page_are_those_of_the_server() {
     assert!(agreed, "page: {report:#}\nserver: {:#?}", page.topics().await.readers);
 }
 
+/// What waits for a page that takes nothing is bounded: the stream is let go, and read on from where the page was.
+#[tokio::test]
+async fn a_page_that_stood_still_under_load_reads_on_where_it_was() {
+    let mut page = Page::open("topics=workload&interval=500").await;
+    page.change(r#"{"workload":{"rate_hz":2000,"payload_bytes":8192}}"#)
+        .await;
+    page.until("the stream to bring them", "it.stream.counters.events > 1000")
+        .await;
+    page.browser
+        .eval("(() => { const until = performance.now() + 3000; while (performance.now() < until); })()")
+        .await;
+    page.change(r#"{"workload":{"rate_hz":0}}"#).await;
+    page.until(
+        "another connection",
+        "it.stream.counters.requests > 1 && it.stream.status.is === 'live'",
+    )
+    .await;
+    let all = page.has_all_of_workload().await;
+    let report = page.report(5).await;
+    for lane in ["poll", "stream"] {
+        let counts = ["events", "missed", "duplicates", "unexplained"].map(|name| count(&report, lane, name));
+        assert_eq!(counts, [all, 0, 0, 0], "{lane}");
+    }
+    assert_eq!(count(&report, "stream", "errors"), 1, "let go once");
+}
+
 /// FNV-1a (64 bit) over the events' JSON texts, for each whole range of 64 offsets, as the page has it.
 fn fingerprints(events: &Follower) -> BTreeMap<String, String> {
     let mut ranges: BTreeMap<u64, (u32, u64)> = BTreeMap::new();

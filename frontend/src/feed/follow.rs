@@ -1,5 +1,5 @@
 //! The feed's own WebSocket: opened when there is something to read, closed when there is not, opened again where it was.
-//! As in `lane/stream.rs`, what waits, waits in the browser, whose buffer stops the sender.
+//! What waits, waits in the browser, whose buffer stops the sender: a woken task reads gloo-net's queue before the next event.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
