@@ -9,7 +9,7 @@
 // A task of the page's for each message would cost it more than the message does: what comes within this time goes over together.
 const APART_MS = 8;
 // In characters, of what the page has not taken. A page that is so far behind reads on from its cursor later.
-const MOST_WAITING = 16 * 1024 * 1024;
+const MOST_WAITING = 32 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
 const now_ms = () => performance.timeOrigin + performance.now();
