@@ -318,6 +318,14 @@ async fn an_event_is_published_from_the_page_and_a_second_time_changes_nothing()
         "it.feed.topic === 'made.here' && it.feed.counters.events === 1",
     )
     .await;
+    // It is drawn on the next frame.
+    page.browser
+        .wait_for(
+            "its row",
+            MOVES,
+            "document.querySelector('.rows .line .data').textContent",
+        )
+        .await;
     assert_eq!(lines(&mut page).await, [json!({"from": "the page"})]);
     page.browser.click(".publish button.go").await;
     page.shows("it was there already").await;

@@ -287,13 +287,13 @@ pub(super) fn rows(shared: Shared) -> AnyView {
     };
     let rows: Vec<_> = lines.iter().enumerate().map(|(at, line)| row(at, *line)).collect();
     view! {
+        <button class=class(newer_look) hidden=if_empty(newer) on:click=to_newest>{live(newer)}</button>
         <div class="rows" node_ref=scroller tabindex="0" role="listbox" aria-label="Events; arrow keys open one after the other"
             aria-activedescendant=live(active) on:scroll=scrolled on:keydown=key>
             <div class="spacer" role="presentation" node_ref=spacer>
                 <div role="presentation" node_ref=window>{rows}</div>
             </div>
         </div>
-        <button class=class(newer_look) hidden=if_empty(newer) on:click=to_newest>{live(newer)}</button>
     }
     .into_any()
 }
