@@ -226,5 +226,5 @@ impl Away for Project {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_under_load_says_that_pubsub_is_away_and_delivers_once_what_it_acknowledged() {
-    two_outages(&mut Project(CloudPubSub::start().await)).await;
+    Box::pin(two_outages(&mut Project(CloudPubSub::start().await))).await;
 }

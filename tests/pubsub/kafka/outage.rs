@@ -223,5 +223,5 @@ async fn a_service_under_load_says_that_the_broker_is_away_and_delivers_once_wha
         kafka: Kafka::start().await,
         was_killed: false,
     };
-    two_outages(&mut broker).await;
+    Box::pin(two_outages(&mut broker)).await;
 }
