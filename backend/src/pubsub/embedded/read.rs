@@ -177,9 +177,9 @@ impl TopicLog {
 
     fn try_at(self: &Arc<Self>, list: &List, time_us: i64) -> io::Result<u64> {
         let end = self.end();
-        // Nothing in the segments before that one is young enough, and all from this one on are.
-        let young = list.segments.partition_point(|segment| segment.created_us < time_us);
-        for index in young.saturating_sub(1)..list.segments.len() {
+        // Nothing in the segments before that one is young enough; whatever a clock said that was set back since.
+        let begin = list.segments.iter().rposition(|segment| segment.created_us < time_us);
+        for index in begin.unwrap_or(0)..list.segments.len() {
             let segment = &list.segments[index];
             let limit = list.segments.get(index + 1).map_or(end, |next| next.base.min(end));
             let file = match segment.reader() {

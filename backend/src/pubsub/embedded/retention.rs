@@ -140,13 +140,15 @@ impl TopicLog {
         let mut bytes: u64 = list.segments.iter().map(|segment| segment.len()).sum();
         let max_bytes = self.retention.lock().max_bytes.unwrap_or(u64::MAX);
         let kept_since_us = self.max_age_us().map(|age| now_us.saturating_sub(age));
-        let is_old = |next: &Arc<Segment>| kept_since_us.is_some_and(|since| next.created_us < since);
-        let is_old_or_much = |(segment, next): &(&Arc<Segment>, &Arc<Segment>)| {
-            let goes = bytes > max_bytes || is_old(next);
+        // What stands before a segment that began before this is older, whatever a clock said that was set back since.
+        let is_old = |segment: &Arc<Segment>| kept_since_us.is_some_and(|since| segment.created_us < since);
+        let old_until = list.segments.iter().rposition(is_old).unwrap_or(0);
+        let is_old_or_much = |(index, segment): &(usize, &Arc<Segment>)| {
+            let goes = bytes > max_bytes || *index < old_until;
             bytes = bytes.saturating_sub(segment.len());
             goes
         };
-        old.iter().zip(&list.segments[1..]).take_while(is_old_or_much).count()
+        old.iter().enumerate().take_while(is_old_or_much).count()
     }
 
     /// A quiet topic's last events get too old in the segment that is written: it is written no more then.

@@ -5,7 +5,8 @@
 //! records  see record.rs
 //! ```
 //!
-//! No event within is older than `created_us`, and none of the segments before is younger. *A segment ends where the next one
+//! No event within is older than `created_us`, and none of the segments before is younger, unless the clock was set back before it began.
+//! *A segment ends where the next one
 //! begins*: what stands in it from that offset on was written again elsewhere, and counts no more.
 
 use std::collections::VecDeque;

@@ -37,6 +37,7 @@ impl TopicLog {
                 _ => files.push((Arc::clone(&unsynced.file), unsynced.end)),
             }
         }
+        let written = append.unsynced.back().map(|last| Arc::clone(&last.segment));
         let is_folder_dirty = std::mem::take(&mut append.is_folder_dirty);
         drop(append);
 
@@ -54,8 +55,13 @@ impl TopicLog {
                 synced = Some(end);
             }
         }
+        let gone = written.filter(|written| !written.path().exists());
 
         let mut append = self.append.lock();
+        // What is written to a file that nobody finds is gone with the process. One that is written no more retention may have deleted.
+        if !append.is_removed && gone.is_some_and(|gone| Arc::ptr_eq(&gone, &append.active)) {
+            (result, synced) = (Err(io::Error::other("somebody has taken its file away")), None);
+        }
         if let Some(synced) = synced {
             self.book(&mut append, synced);
         }

@@ -40,6 +40,8 @@ const SEGMENTS: u64 = 16;
 const SOON: usize = 4 << 20;
 /// The segments that are written, which never go, are no more of all that is kept than one in this.
 const WRITTEN: u64 = 4;
+/// A clock that goes back by less is waited for: until then, events have the time of the one before.
+const SET_BACK_US: i64 = 60_000_000;
 /// What a publication that is not on disk costs beside its bytes.
 const OVERHEAD: usize = 160;
 
@@ -93,7 +95,7 @@ pub(super) struct Appender {
     pub(super) active: Arc<Segment>,
     pub(super) file: Arc<File>,
     pub(super) next: u64,
-    /// The newest event's time; the clock may go back, the log does not.
+    /// The newest event's time.
     pub(super) last_us: i64,
     /// Why there are offsets without an event before the next one, where there are.
     pub(super) vacant: Option<GapReason>,
@@ -186,7 +188,7 @@ impl TopicLog {
             return Err(PubSubError::Full);
         }
         let marks = append.marks.after(&publication.records)?;
-        let ingested_us = now_us.max(append.last_us);
+        let ingested_us = append.stamp(now_us);
         let (bytes, events) = self.encode(&append, publication, ingested_us)?;
         if let Err(error) = self.write(&mut append, &bytes, ingested_us, publication.idempotency.is_some()) {
             return Err(self.refuse(&mut append, &error));
@@ -378,7 +380,7 @@ impl TopicLog {
             append.is_keyed = true;
             append.is_folder_dirty = true;
         }
-        if !append.active.is_empty() && self.is_over(&append.active, bytes.len(), ingested_us) {
+        if !append.active.is_empty() && self.is_over(append, bytes.len(), ingested_us) {
             self.roll(append, ingested_us)?;
         }
         let at = append.active.len();
@@ -408,8 +410,10 @@ impl TopicLog {
     }
 
     /// A segment that is to take no more.
-    fn is_over(&self, segment: &Segment, bytes: usize, now_us: i64) -> bool {
-        if segment.len() + bytes as u64 > self.segment_bytes() {
+    fn is_over(&self, append: &Appender, bytes: usize, now_us: i64) -> bool {
+        let segment = &append.active;
+        // Within a segment time does not go back.
+        if now_us < append.last_us || segment.len() + bytes as u64 > self.segment_bytes() {
             return true;
         }
         let max_age_us = self.max_age_us().filter(|_| self.kind == TopicKind::Log);
@@ -490,6 +494,15 @@ impl TopicLog {
 }
 
 impl Appender {
+    /// When an event is ingested that comes now. A clock that was set back far, having been wrong, is followed: else nothing would be too old,
+    /// and no time be found, until it was as late as it had said.
+    fn stamp(&self, now_us: i64) -> i64 {
+        match self.last_us.saturating_sub(now_us) > SET_BACK_US {
+            true => now_us,
+            false => now_us.max(self.last_us),
+        }
+    }
+
     /// Whether anything may be appended now.
     fn check(&self, common: &Common) -> Result<(), PubSubError> {
         if self.is_closed {

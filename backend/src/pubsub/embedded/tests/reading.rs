@@ -237,6 +237,56 @@ async fn retention_by_age_lets_go_of_what_is_too_old_also_where_nothing_new_come
 }
 
 #[tokio::test]
+async fn a_clock_that_was_wrong_and_is_set_back_leaves_times_and_retention_right() {
+    const HOUR_US: i64 = 3_600_000_000;
+    let retention = Retention {
+        max_age_s: Some(3600),
+        max_bytes: None,
+    };
+    for is_restarted in [false, true] {
+        let mut bench = Bench::of(TopicKind::Log, retention, |_| {}).await;
+        let begin_us = bench.clock.load(SeqCst);
+        bench.put_one("before");
+        bench.clock.store(begin_us + 1000 * HOUR_US, SeqCst);
+        bench.put_one("wrong");
+        let now_us = begin_us + 1_000_000;
+        bench.clock.store(now_us, SeqCst);
+        if is_restarted {
+            bench.restart(false, |_| {}).await;
+        }
+        bench.put_one("after");
+        // A little is no more than a clock that is put right all the time.
+        bench.clock.fetch_sub(500_000, SeqCst);
+        bench.put_one("again");
+        bench.clock.store(now_us + 10, SeqCst);
+        bench.put_one("later");
+        let read = bench.log.read(TOPIC, 0, 0, ALL).await.unwrap().events;
+        let times: Vec<i64> = read.iter().map(|event| event.ingested_us).collect();
+        assert_eq!(
+            times,
+            [begin_us, begin_us + 1000 * HOUR_US, now_us, now_us, now_us + 10]
+        );
+        // Nothing that is asked for is left out; what has the wrong time may come with it.
+        for (time_us, offset) in [
+            (0, 0),
+            (begin_us, 0),
+            (now_us, 1),
+            (now_us + 1, 4),
+            (begin_us + HOUR_US, 5),
+        ] {
+            assert_eq!(bench.log.at(TOPIC, time_us).await.unwrap(), [offset], "{time_us}");
+        }
+        let topic = bench.log.topic(TOPIC).unwrap();
+        topic.drop_old();
+        assert_eq!(bench.all(0).await.0.len(), 5);
+        topic.sync();
+        bench.clock.fetch_add(2 * HOUR_US, SeqCst);
+        topic.drop_old();
+        assert_eq!(bench.all(0).await, (vec![], vec![]));
+    }
+}
+
+#[tokio::test]
 async fn of_a_state_topic_only_the_newest_segment_is_kept_and_never_no_event() {
     let mut bench = Bench::of(TopicKind::State, UNBOUNDED, small).await;
     let topic = bench.log.topic(TOPIC).unwrap();

@@ -103,6 +103,34 @@ async fn concurrent_publishers_have_one_order_in_file_sink_and_receipts() {
 }
 
 #[tokio::test]
+async fn what_goes_to_a_file_that_somebody_has_taken_away_is_not_acknowledged() {
+    let mut bench = Bench::new(|_| {}).await;
+    durable(&bench, "one").await.unwrap();
+    let file = bench.segments()[0].clone();
+    fs::rename(&file, file.with_extension("away")).unwrap();
+    let refused = durable(&bench, "two").await.unwrap_err();
+    assert!(refused.to_string().contains("taken its file away"), "{refused}");
+    assert_eq!(bench.state().0, EngineState::Down);
+    // Then it is written again, where it has a name.
+    bench.log.topic(TOPIC).unwrap().sync();
+    assert_eq!(durable(&bench, "three").await.unwrap()[0].offset, 2);
+    assert_eq!(bench.state().0, EngineState::Up);
+    let kept = vec![(1, "two".to_owned()), (2, "three".to_owned())];
+    assert_eq!(bench.all(0).await, (kept.clone(), vec![(0, 1)]));
+    bench.restart(false, |_| {}).await;
+    assert_eq!(bench.all(0).await, (kept, vec![]));
+    // Where the whole folder is gone there is no such place, until the topic is removed.
+    fs::remove_dir_all(bench.topic_folder()).unwrap();
+    for _ in 0..2 {
+        assert!(durable(&bench, "four").await.is_err());
+        bench.log.topic(TOPIC).unwrap().sync();
+    }
+    bench.log.remove(TOPIC).await.unwrap();
+    bench.open().await;
+    assert_eq!(durable(&bench, "five").await.unwrap()[0].offset, 0);
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_and_takes_back_nothing_it_has_shown() {
     let mut bench = Bench::new(|_| {}).await;
     bench.put_one("one");
