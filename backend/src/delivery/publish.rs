@@ -73,9 +73,9 @@ pub(super) const MESSAGE: Names = Names {
 ///
 /// A key of idempotency, or an id where there is no key, makes a second try harmless. Each topic remembers its last 100,000 of them for 24
 /// hours at most: within that, the same again is answered 201 with `duplicate: true` and the first try's offset, and the same key with other
-/// content 422. Beyond it, the event is published again. A batch without a key is known by all of its ids together. Where the engine is Kafka
-/// or Cloud Pub/Sub, a second try is taken (201, `duplicate: false`), and readers are told a gap of reason `duplicate` in its place, within
-/// the window of ids that `GET /events` tells of.
+/// content 422. Beyond it, the event is published again. A batch without a key is known by all of its ids together. Where the engine is Kafka,
+/// a second try is taken (201, `duplicate: false`), and readers are told a gap of reason `duplicate` in its place, within the window of ids
+/// that `GET /events` tells of. On Cloud Pub/Sub each event is known by its id, which the key gives, and answered as the first, whatever its content.
 #[utoipa::path(post, path = "/api/v1/topics/{topic}/events", tag = "topics", request_body = serde_json::Value,
     params(
         ("topic" = String, Path, description = "made now, if there is none and the engine lets users make topics"),
