@@ -17,6 +17,17 @@ fn fill(bench: &Bench) -> Vec<(u64, u64)> {
         .collect()
 }
 
+/// Begins again on what was copied elsewhere, with one of its files changed.
+async fn restart_with(bench: &mut Bench, elsewhere: &Path, name: impl AsRef<Path>, bytes: &[u8]) {
+    bench
+        .restart(false, |folder| {
+            fs::remove_dir_all(folder).unwrap();
+            copy(elsewhere, folder);
+            fs::write(folder.join(name), bytes).unwrap();
+        })
+        .await;
+}
+
 const TEXTS: [&str; 7] = ["one", "two", "three", "four", "five", "six", "seven"];
 
 #[tokio::test]
@@ -74,13 +85,7 @@ async fn what_was_on_disk_and_is_gone_is_a_hole_whose_offsets_are_not_given_away
         let whole = fs::read(&bench.segments()[0]).unwrap();
         let header = whole.windows(4).position(|window| window == record::MAGIC).unwrap();
         for len in header..whole.len() {
-            bench
-                .restart(false, |folder| {
-                    fs::remove_dir_all(folder).unwrap();
-                    copy(elsewhere.path(), folder);
-                    fs::write(folder.join(segment::file_name(0)), &whole[..len]).unwrap();
-                })
-                .await;
+            restart_with(&mut bench, elsewhere.path(), segment::file_name(0), &whole[..len]).await;
             let (events, holes) = bench.all(0).await;
             // Also of a batch every record that is whole is still there: it had been acknowledged.
             let is_whole = |text: &&str| {
@@ -139,13 +144,7 @@ async fn whatever_bit_is_flipped_nothing_wrong_is_served_and_all_that_is_whole_i
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
-            bench
-                .restart(false, |folder| {
-                    fs::remove_dir_all(folder).unwrap();
-                    copy(elsewhere.path(), folder);
-                    fs::write(folder.join(segment::file_name(0)), &bytes).unwrap();
-                })
-                .await;
+            restart_with(&mut bench, elsewhere.path(), segment::file_name(0), &bytes).await;
             // Only the record in which the bit stood is gone.
             let gone = starts.iter().rposition(|&start| start <= at);
             let expected: Vec<(u64, String)> = (0..7)
@@ -207,13 +206,7 @@ async fn whatever_bit_is_flipped_beside_the_events_they_are_all_there_and_nothin
             for at in (0..whole.len()).step_by(3) {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << (at % 8);
-                bench
-                    .restart(false, |folder| {
-                        fs::remove_dir_all(folder).unwrap();
-                        copy(elsewhere.path(), folder);
-                        fs::write(folder.join(&name), &bytes).unwrap();
-                    })
-                    .await;
+                restart_with(&mut bench, elsewhere.path(), &name, &bytes).await;
                 assert_eq!(bench.taker.extents.lock()[0].epoch, epoch, "{name:?} {at}");
                 assert_eq!(bench.extent().0, first, "{name:?} {at}");
                 assert_eq!(bench.all(0).await.0, expected, "{name:?} {at}");
