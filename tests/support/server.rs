@@ -100,7 +100,9 @@ impl Server {
         let begun = Instant::now();
         let running = self.running.take().expect("it runs");
         running.stop.send(()).expect("it still runs");
-        let ended = within(SOON, "the end of the server", spawn_blocking(|| running.thread.join())).await;
+        // Open requests may be answered still.
+        let limit = self.config.limits.shutdown + SOON;
+        let ended = within(limit, "the end of the server", spawn_blocking(|| running.thread.join())).await;
         ended.unwrap().expect("no thread panicked").expect("an orderly end");
         begun.elapsed()
     }

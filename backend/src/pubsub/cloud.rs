@@ -49,8 +49,13 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long opening a topic waits for the service; what the spool has is there without it.
 const READY: Duration = Duration::from_secs(10);
 
-/// How long the end waits for what was published and did not come back yet, and for the last acknowledgements.
-const CLOSING: Duration = Duration::from_secs(5);
+/// How long the end waits for what was published and did not come back yet. Those who publish were waited for before, as long as
+/// [`crate::config::Limits::shutdown`] says; both together, and the rest, are to be shorter than the 10 s after which a supervisor
+/// (Docker's `stop`) ends a process the hard way.
+const COMING_BACK: Duration = Duration::from_secs(2);
+
+/// How long it waits for the last acknowledgements.
+const ACKNOWLEDGING: Duration = Duration::from_secs(1);
 
 /// A project's topics, as one node uses them.
 #[derive(Debug)]
@@ -238,12 +243,12 @@ impl PubSub for CloudPubSub {
             // What was handed over comes back still, and is answered; but not by a service that is away.
             let mut state = self.shared.health.watch();
             tokio::select! {
-                _ = timeout(CLOSING, self.shared.waiting.empty()) => {}
+                _ = timeout(COMING_BACK, self.shared.waiting.empty()) => {}
                 _ = state.wait_for(|engine| engine.state == EngineState::Down) => {}
             }
             let topics = std::mem::take(&mut *self.topics.write());
             // The last acknowledgements go out. Without them what is in the spool comes again, and is known then.
-            let deadline = Instant::now() + CLOSING;
+            let deadline = Instant::now() + ACKNOWLEDGING;
             for open in topics.values() {
                 open.topic.stop.send_replace(true);
             }
