@@ -16,13 +16,18 @@ const CONNECTIONS: usize = 32;
 const PAGE: usize = 500;
 
 /// What is asked for, in the order of the table.
-const ASKED: [&str; 4] = [
+const ASKED: [&str; KINDS] = [
     "hello world",
+    "hello world, as long as a page",
     "page of 500 events",
     "page of 1 event",
     "304, nothing new",
 ];
+const KINDS: usize = 5;
 const HELLO: usize = 0;
+const LONG_HELLO: usize = 1;
+const FULL: usize = 2;
+const ONE: usize = 3;
 
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Figures {
@@ -50,6 +55,9 @@ struct Asked {
     status: &'static str,
 }
 
+/// Of each kind, in the order of [`ASKED`].
+type Round = [Figures; KINDS];
+
 /// Each kind of poll, with as many requests as the server can answer.
 pub fn run(bench: &Bench) -> Result<Section, String> {
     let mut section = Section::new("poll", "Polls", &bench.folder)?;
@@ -58,16 +66,14 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
         freshet.fill()?;
         let hello = Server::opponent(bench, Program::Hello, &[])?;
         let asked = requests(&freshet)?;
-        let mut results = [None; 4];
+        let mut results = [None; KINDS];
         for index in in_turn(round, ASKED.len()) {
-            let server = if index == HELLO { &hello } else { &freshet };
+            let server = if index <= LONG_HELLO { &hello } else { &freshet };
             let what = json!({"asked": ASKED[index], "round": round});
             results[index] = undisturbed(bench, &mut section, &what, || measure(bench, server, &asked[index]))?;
         }
-        let [Some(hello), Some(full), Some(one), Some(none)] = results else {
-            return Ok(None);
-        };
-        Ok(Some([hello, full, one, none]))
+        let results: Option<Vec<Figures>> = results.into_iter().collect();
+        Ok(results.and_then(|results| Round::try_from(results).ok()))
     })?;
 
     let mut table = Table::new(&[
@@ -76,6 +82,7 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
         "requests/s",
         "a CPU-second",
         "÷ hello world",
+        "÷ as long a one",
         "events a CPU-second",
         "server CPU",
         "p50",
@@ -83,22 +90,29 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
         "clients' CPU",
     ]);
     for (index, name) in ASKED.into_iter().enumerate() {
-        let of = |figure: fn(&Figures) -> f64| median(rounds.iter().map(|round: &[Figures; 4]| figure(&round[index])));
+        let of = |figure: fn(&Figures) -> f64| median(rounds.iter().map(|round: &Round| figure(&round[index])));
         let per_cpu_s = of(|f| f.answers_per_cpu_s);
-        let against = |round: &[Figures; 4]| round[index].answers_per_cpu_s / round[HELLO].answers_per_cpu_s;
+        let against = |other: usize| {
+            let of_round = move |round: &Round| round[index].answers_per_cpu_s / round[other].answers_per_cpu_s;
+            ratio(rounds.iter().map(of_round))
+        };
         table.row([
             name.to_owned(),
             format!("{:.0}", of(|f| f.bytes_per_answer)),
             thousands(of(|f| f.answers_per_s)),
             thousands(per_cpu_s),
-            if index == HELLO {
-                "1".to_owned()
-            } else {
-                ratio(rounds.iter().map(against))
+            match index {
+                HELLO => "1".to_owned(),
+                _ => against(HELLO),
             },
             match index {
-                1 => thousands(per_cpu_s * PAGE as f64),
-                2 => thousands(per_cpu_s),
+                LONG_HELLO => "1".to_owned(),
+                FULL => against(LONG_HELLO),
+                _ => "-".to_owned(),
+            },
+            match index {
+                FULL => thousands(per_cpu_s * PAGE as f64),
+                ONE => thousands(per_cpu_s),
                 _ => "-".to_owned(),
             },
             percent(of(|f| f.server_share)),
@@ -110,7 +124,8 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
     section.table(table);
     section.remark(format!(
         "{CONNECTIONS} connections that are kept open, on each the next request as soon as the answer is whole. *Hello world* is \
-         axum's own first example, served by `axum::serve`: 13 bytes, nothing looked up, no figures kept. Events have {} bytes \
+         axum's own first example, served by `axum::serve`: 13 bytes, nothing looked up, no figures kept; *as long as a page* it is \
+         as many bytes that lie ready in memory and are not copied for an answer. Events have {} bytes \
          of data. A 304 answers a poll with the validator of the page before it when nothing came since. Where the clients' \
          core is near 100 %, they set the pace of requests a second; requests a CPU-second of the server are not held up by them.",
         crate::PAYLOAD
@@ -119,11 +134,11 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
 }
 
 /// In the order of [`ASKED`], once each of them was seen to bring what it should.
-fn requests(freshet: &Server) -> Result<[Asked; 4], String> {
+fn requests(freshet: &Server) -> Result<[Asked; KINDS], String> {
     let [produced] = freshet.metrics([r#"freshet_topic_events_total{topic="workload"}"#])?;
     let first = produced - PAGE as u64;
     let path = |limit: usize| format!("/api/v1/events?from=workload@offset:0:{first}&limit={limit}&reader=bench");
-    let page = |limit: usize| -> Result<(Value, String), String> {
+    let page = |limit: usize| -> Result<(Value, String, usize), String> {
         let (head, body) = freshet.get(&path(limit))?;
         let page: Value = serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))?;
         let events = page["events"].as_array().map_or(0, Vec::len);
@@ -131,10 +146,11 @@ fn requests(freshet: &Server) -> Result<[Asked; 4], String> {
             return Err(format!("{events} events came where {limit} were asked for"));
         }
         let etag = head.lines().find_map(|line| line.strip_prefix("etag: "));
-        Ok((page, etag.ok_or_else(|| format!("no etag: {head}"))?.to_owned()))
+        let etag = etag.ok_or_else(|| format!("no etag: {head}"))?.to_owned();
+        Ok((page, etag, body.len()))
     };
     page(1)?;
-    let (full, etag) = page(PAGE)?;
+    let (full, etag, bytes) = page(PAGE)?;
     let cursor = full["next"]["workload"].as_str().ok_or("no cursor")?;
     let ok = |path: String| Asked {
         path,
@@ -143,6 +159,7 @@ fn requests(freshet: &Server) -> Result<[Asked; 4], String> {
     };
     Ok([
         ok("/".to_owned()),
+        ok(format!("/{bytes}")),
         ok(path(PAGE)),
         ok(path(1)),
         Asked {

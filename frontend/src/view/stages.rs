@@ -2,18 +2,15 @@
 
 mod means;
 
-use leptos::html::Canvas;
+use leptos::html::I;
 use leptos::prelude::*;
 
 use self::means::{Painted, Stages};
-use super::bind::{Text, if_empty, live, say};
-use super::chart::surface::Surface;
+use super::bind::{Class, Text, class, if_empty, live, say};
 use super::format;
-use super::frame::{Frame, on_frame, put};
+use super::frame::{on_frame, put};
 use super::panel::lanes_table;
 
-/// The shades of the three stages that make up the delivery latency, in the bar and beside their names.
-const SHADES: [f64; 3] = [0.3, 0.6, 1.0];
 const WINDOW_US: f64 = 5e6;
 
 /// Each row's class, name, and what it means.
@@ -37,26 +34,20 @@ const ROWS: [(&str, &str, &str); 6] = [
 pub fn stages() -> AnyView {
     let cells = ROWS.map(|_| [Text::default(), Text::default()]);
     let (bound, span) = (Text::default(), Text::default());
-    let bars = [NodeRef::<Canvas>::new(), NodeRef::<Canvas>::new()];
-    let mut surfaces: [Option<Surface>; 2] = [None, None];
+    let bars = ["poll", "stream"].map(Bar::new);
     let mut painted = [Painted::default(), Painted::default()];
     on_frame(move |frame| {
         let lanes = [&frame.model.poll, &frame.model.stream];
         for at in 0..2 {
             painted[at].frame(lanes[at], frame.now_us);
         }
-        if !frame.second && !frame.repaint {
+        if !frame.second {
             return;
         }
         let window_us = WINDOW_US.max(2.2e3 * f64::from(frame.model.interval_ms));
         for at in 0..2 {
             let means = Stages::of(lanes[at].arrivals.iter_back(), frame.now_us - window_us);
-            if surfaces[at].is_none() {
-                surfaces[at] = bars[at].get_untracked().and_then(Surface::new);
-            }
-            if let Some(surface) = &mut surfaces[at] {
-                bar(surface, frame, at, means);
-            }
+            bars[at].show(means);
             let stage = |of: fn(&Stages) -> f64| means.as_ref().map(of);
             let values = [
                 stage(|stages| stages.ingest_us),
@@ -88,8 +79,7 @@ pub fn stages() -> AnyView {
         <section class="panel third stages" aria-label="Where the time goes">
             <div class="head"><h2>"Where the time goes"</h2><span class="dim">{live(span)}</span></div>
             <div class="bars" aria-hidden="true">
-                <canvas node_ref=bars[0]></canvas>
-                <canvas node_ref=bars[1]></canvas>
+                {bars.map(Bar::view)}
             </div>
             {lanes_table(ROWS.into_iter().zip(cells).map(|it| row(it).into_any()).collect())}
             <p class="dim foot" hidden=if_empty(bound)>"Between the two clocks each stage is known to "{live(bound)}"."</p>
@@ -98,31 +88,35 @@ pub fn stages() -> AnyView {
     .into_any()
 }
 
-/// The three stages as one bar, each as wide as its share.
-fn bar(surface: &mut Surface, frame: &Frame<'_>, lane: usize, stages: Option<Stages>) {
-    surface.fit();
-    // While another view is shown.
-    if surface.is_empty() {
-        return;
+/// The three stages that make up the delivery latency as one bar, each as wide as its share.
+#[derive(Clone, Copy)]
+struct Bar {
+    lane: &'static str,
+    look: Class,
+    parts: [NodeRef<I>; 3],
+}
+
+impl Bar {
+    fn new(lane: &'static str) -> Self {
+        Self {
+            lane,
+            look: Class::new("none"),
+            parts: [NodeRef::new(), NodeRef::new(), NodeRef::new()],
+        }
     }
-    surface.clear();
-    let context = &surface.context;
-    context.set_fill_style_str(&frame.palette.rule);
-    context.fill_rect(0.0, 0.0, surface.width, surface.height);
-    let Some(stages) = stages else { return };
-    let parts = [stages.ingest_us, stages.wait_us, stages.travel_us].map(|us| us.max(0.0));
-    let whole: f64 = parts.iter().sum();
-    if whole <= 0.0 {
-        return;
+
+    fn show(&self, stages: Option<Stages>) {
+        let shares = stages.and_then(Stages::shares);
+        put(self.look, if shares.is_some() { self.lane } else { "none" });
+        for (part, share) in self.parts.iter().zip(shares.unwrap_or_default()) {
+            if let Some(part) = part.get_untracked() {
+                let _ = part.style().set_property("flex-grow", &format::plain(share));
+            }
+        }
     }
-    context.clear_rect(0.0, 0.0, surface.width, surface.height);
-    context.set_fill_style_str(&frame.palette.lanes[lane]);
-    let mut x = 0.0;
-    for (part, shade) in parts.into_iter().zip(SHADES) {
-        let width = part / whole * surface.width;
-        context.set_global_alpha(shade);
-        context.fill_rect(x, 0.0, (width - 1.0).max(0.5), surface.height);
-        x += width;
+
+    fn view(self) -> AnyView {
+        let parts = self.parts.map(|part| view! { <i node_ref=part></i> });
+        view! { <div class=class(self.look)>{parts}</div> }.into_any()
     }
-    context.set_global_alpha(1.0);
 }

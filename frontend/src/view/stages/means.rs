@@ -43,6 +43,14 @@ impl Stages {
     pub fn delivery_us(&self) -> f64 {
         self.ingest_us + self.wait_us + self.travel_us
     }
+
+    /// What share of the delivery latency each of its three stages is; `None` where there is none to divide.
+    pub fn shares(self) -> Option<[f64; 3]> {
+        // Between two clocks a stage may come out below nothing.
+        let parts = [self.ingest_us, self.wait_us, self.travel_us].map(|us| us.max(0.0));
+        let whole: f64 = parts.iter().sum();
+        (whole > 0.0).then(|| parts.map(|us| us / whole))
+    }
 }
 
 /// From applied to the beginning of the frame after the one that drew it: no browser says when pixels are lit.
@@ -126,6 +134,19 @@ mod tests {
             let mean = arrivals.iter().map(Arrival::latency_us).sum::<f64>() / arrivals.len() as f64;
             prop_assert!((stages.delivery_us() - mean).abs() < 1e-3);
         }
+    }
+
+    #[test]
+    fn shares_add_up_and_none_is_negative() {
+        let stages = |ingest_us, wait_us, travel_us| Stages {
+            ingest_us,
+            wait_us,
+            travel_us,
+            apply_us: 9.0,
+        };
+        assert_eq!(stages(1.0, 2.0, 1.0).shares(), Some([0.25, 0.5, 0.25]));
+        assert_eq!(stages(3.0, 1.0, -1.0).shares(), Some([0.75, 0.25, 0.0]));
+        assert_eq!(stages(0.0, 0.0, -1.0).shares(), None);
     }
 
     #[test]
