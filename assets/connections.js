@@ -1,14 +1,16 @@
 // Both lanes' connections, on a thread of their own: what the page draws holds up neither lane, and what comes is stamped here, by
 // one clock, as soon as its text is there. It knows nothing of what the texts say.
 //
-// The page says:   {socket, open: url}  {socket, send: text}  {socket, close: true}  {request, url, headers}  {taken: true}
+// The page says:   {socket, open: url}  {socket, send: text}  {socket, close: true}  {request, url, headers}  {taken: how many of those messages}
 // It is told:      [socket, at_ms, text, …]   of what came since the last time; instead of a text [code, reason] where the socket's end came
 //                  {request, sent_ms, at_ms, status, text, etag, retry_after}   or {request, timed_out}
 "use strict";
 
 // A task of the page's for each message would cost it more than the message does: what comes within this time goes over together.
 const APART_MS = 8;
-// In characters, of what the page has not taken. A page that is so far behind reads on from its cursor later.
+// Of messages that the page has not said that it took: it says so now and then, as each word back costs it about as much as a message.
+const MOST_HANDED = 16;
+// In characters, of what was not handed over. A page that is so far behind reads on from its cursor later.
 const MOST_WAITING = 32 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
@@ -18,12 +20,12 @@ let socket = null;
 let number = 0;
 let waiting = [];
 let characters = 0;
-let is_taken = true;
+let handed = 0;
 let is_due = false;
 let next_ms = 0;
 
 function hand_over() {
-  if (!is_taken || is_due || waiting.length === 0) return;
+  if (handed >= MOST_HANDED || is_due || waiting.length === 0) return;
   const wait_ms = next_ms - performance.now();
   if (wait_ms > 0) {
     is_due = true;
@@ -36,7 +38,7 @@ function hand_over() {
   }
   postMessage(waiting);
   next_ms = performance.now() + APART_MS;
-  is_taken = false;
+  handed += 1;
   waiting = [];
   characters = 0;
 }
@@ -80,7 +82,7 @@ async function get({ request, url, headers }) {
 
 onmessage = ({ data }) => {
   if (data.taken) {
-    is_taken = true;
+    handed -= data.taken;
     hand_over();
   } else if (data.url) {
     get(data);

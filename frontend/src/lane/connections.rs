@@ -1,9 +1,9 @@
 //! The lanes' way to the network: their WebSocket and their requests live in a worker (`assets/connections.js`), so that neither what the page
 //! draws nor how much the other lane brings delays what a lane receives; both are stamped there, in the same way.
 //!
-//! The worker hands over what came when the page has taken what it was handed before, and not twice within 8 ms: the browser's own
-//! work for a message that crosses to the page is more than the message's. An event that comes alone is there at once. What it holds for a page that
-//! does not take it is bounded; then it closes the socket, and the lane resumes at its cursor.
+//! The worker hands over what came, but not twice within 8 ms: the browser's own work for a message that crosses to the page is more than
+//! the message's. An event that comes alone is there at once. What it holds for a page that does not take what it was handed is bounded;
+//! then it closes the socket, and the lane resumes at its cursor.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,6 +24,9 @@ const WORKER: &str = "/connections.js";
 
 /// The worker gives a request up earlier; this is for a worker that does not answer at all.
 const NO_ANSWER_US: f64 = 15_000_000.0;
+
+/// After so many messages the page says that it took them; the worker waits when it has not heard of twice as many.
+const TAKEN: u32 = 8;
 
 pub(crate) const NO_WORKER: &str = "the browser does not run this page's worker";
 
@@ -88,13 +91,18 @@ impl Connections {
         let (of_worker, to) = (Rc::clone(&inbox), worker.clone());
         let of_error = Rc::clone(&inbox);
         let on_error = Closure::<dyn FnMut()>::new(move || of_error.borrow_mut().broke());
+        let mut taken = 0;
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
             let data = message.data();
             match data.dyn_ref::<Array>() {
                 Some(came) => {
                     of_worker.borrow_mut().take(came);
-                    // The lane's task runs before anything else does (a microtask), so when the worker hears it, it is true.
-                    tell(&to, &[("taken", true.into())]);
+                    taken += 1;
+                    if taken == TAKEN {
+                        taken = 0;
+                        // The lane's task runs before anything else does (a microtask), so when the worker hears it, it is true.
+                        tell(&to, &[("taken", TAKEN.into())]);
+                    }
                 }
                 None => of_worker.borrow_mut().answer(&data),
             }

@@ -11,6 +11,7 @@ use leptos::prelude::*;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
+use web_sys::MediaQueryList;
 
 use super::Ui;
 use super::chart::palette::Palette;
@@ -64,7 +65,8 @@ pub fn repaint() {
 /// Starts the loop; it never ends.
 pub fn start(ui: Ui) {
     let handle = ui.handle();
-    let calm = window().match_media("(prefers-reduced-motion: reduce)").ok().flatten();
+    let less_motion = window().match_media("(prefers-reduced-motion: reduce)").ok().flatten();
+    let mut calm = less_motion.as_ref().is_some_and(MediaQueryList::matches);
     let mut palette = Palette::default();
     let mut cards = Cards::default();
     let (mut next_quarter, mut next_second) = (0.0, 0.0);
@@ -86,12 +88,12 @@ pub fn start(ui: Ui) {
         let quarter = due(&mut next_quarter, 250.0);
         let second = due(&mut next_second, 1000.0);
         if quarter {
+            calm = less_motion.as_ref().is_some_and(MediaQueryList::matches);
             cards.deliveries.take(&model, ui.feed(), "deliveries");
             cards.limits.take(&model, ui.feed(), "limits");
         }
         // A change of leader is seen at once.
         cards.cluster.take(&model, ui.feed(), "cluster");
-        let calm = calm.as_ref().is_some_and(|query| query.matches());
         if !model.paused {
             shown_us = if calm { (now_us / 1e6).floor() * 1e6 } else { now_us };
         }

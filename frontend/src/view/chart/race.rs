@@ -114,11 +114,9 @@ impl Scene<'_> {
         } else {
             context.clear_rect(rails.left - 1.0, 0.0, width, rails.bottom + 2.0);
         }
-        context.set_font(FONT);
         self.axis();
         if self.anew {
             self.names();
-            context.set_font(FONT);
         }
         context.save();
         context.begin_path();
@@ -149,22 +147,23 @@ impl Scene<'_> {
     fn axis(&self) {
         let (surface, rails) = (self.surface, self.rails);
         let step = time_step_us(self.scale.span_us, ((rails.right - rails.left) / 90.0).clamp(2.0, 8.0));
-        let mut age = 0.0;
-        while age <= self.scale.span_us + 1.0 {
-            let x = surface.crisp(self.scale.x(self.scale.now_us - age));
+        let ages = || std::iter::successors(Some(0.0), move |age| Some(age + step)).take_while(|age| *age <= self.scale.span_us + 1.0);
+        let x = |age: f64| surface.crisp(self.scale.x(self.scale.now_us - age));
+        surface.context.set_fill_style_str(&self.palette.rule);
+        for age in ages() {
             // A rectangle: it is filled as it is, where a path is first made smooth at its edges.
-            surface.context.set_fill_style_str(&self.palette.rule);
-            surface.context.fill_rect(x - 0.5, 0.0, 1.0, rails.bottom);
-            if self.anew {
+            surface.context.fill_rect(x(age) - 0.5, 0.0, 1.0, rails.bottom);
+        }
+        if self.anew {
+            for age in ages() {
                 let align = if age == 0.0 { "right" } else { "center" };
                 let label = if age == 0.0 && self.paused {
                     String::from("paused")
                 } else {
                     age_label(age)
                 };
-                surface.text(&label, x, rails.bottom + 16.0, align, &self.palette.faint);
+                surface.text(&label, x(age), rails.bottom + 16.0, align, &self.palette.faint);
             }
-            age += step;
         }
     }
 
@@ -205,5 +204,7 @@ impl Scene<'_> {
                 &self.palette.lanes_ink[lane],
             );
         }
+        // The page's fonts may have come since the last time.
+        self.surface.context.set_font(FONT);
     }
 }

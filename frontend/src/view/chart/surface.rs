@@ -44,7 +44,8 @@ impl Surface {
         })
     }
 
-    /// Takes over a new size. True if there is one: everything has to be drawn anew.
+    /// Takes over a new size. True if there is one: everything has to be drawn anew. The font is [`FONT`] then, and whoever sets another
+    /// one sets it back: a browser reads the words of a font anew each time.
     pub fn fit(&mut self) -> bool {
         let ratio = window().device_pixel_ratio();
         if !self.resized.replace(false) && ratio == self.ratio {
@@ -56,6 +57,8 @@ impl Surface {
         self.canvas.set_width((self.width * ratio).round() as u32);
         self.canvas.set_height((self.height * ratio).round() as u32);
         let _ = self.context.set_transform(ratio, 0.0, 0.0, ratio, 0.0, 0.0);
+        // A canvas of a new size has forgotten it.
+        self.context.set_font(FONT);
         true
     }
 

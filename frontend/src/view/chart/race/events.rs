@@ -37,6 +37,9 @@ impl Scene<'_> {
                 } => {
                     let [p0, p1] = produced_us.map(|us| self.scale.x(us));
                     let [r0, r1] = received_us.map(|us| self.scale.x(us));
+                    if r0.max(r1) < self.rails.left - 4.0 {
+                        return;
+                    }
                     context.move_to(p0 - 0.5, middle);
                     context.line_to(p1 + 0.5, middle);
                     context.line_to(r1 + 0.5, rail);
