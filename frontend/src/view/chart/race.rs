@@ -147,7 +147,10 @@ impl Scene<'_> {
     fn axis(&self) {
         let (surface, rails) = (self.surface, self.rails);
         let step = time_step_us(self.scale.span_us, ((rails.right - rails.left) / 90.0).clamp(2.0, 8.0));
-        let ages = || std::iter::successors(Some(0.0), move |age| Some(age + step)).take_while(|age| *age <= self.scale.span_us + 1.0);
+        let ages = || {
+            std::iter::successors(Some(0.0), move |age| Some(age + step))
+                .take_while(|age| *age <= self.scale.span_us + 1.0)
+        };
         let x = |age: f64| surface.crisp(self.scale.x(self.scale.now_us - age));
         surface.context.set_fill_style_str(&self.palette.rule);
         for age in ages() {
