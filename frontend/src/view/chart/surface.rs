@@ -1,4 +1,7 @@
 //! A canvas that keeps its pixels in step with its size on the page and with the screen's pixel ratio.
+//!
+//! Its picture goes to the browser's compositor by itself (`OffscreenCanvas`): to draw on the canvas of the page would have the page
+//! walked through and painted anew on every frame, and its pixels copied, also where nothing was drawn.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -6,17 +9,18 @@ use std::rc::Rc;
 use leptos::prelude::window;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
-use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, ResizeObserver};
+use web_sys::{HtmlCanvasElement, OffscreenCanvas, OffscreenCanvasRenderingContext2d, ResizeObserver};
 
 pub const FONT: &str = "11.5px Inter, system-ui, sans-serif";
 pub const FONT_BOLD: &str = "600 11.5px Inter, system-ui, sans-serif";
 
 pub struct Surface {
-    pub context: CanvasRenderingContext2d,
+    pub context: OffscreenCanvasRenderingContext2d,
     /// In CSS pixels.
     pub width: f64,
     pub height: f64,
     canvas: HtmlCanvasElement,
+    pixels: OffscreenCanvas,
     ratio: f64,
     resized: Rc<Cell<bool>>,
     observer: ResizeObserver,
@@ -26,7 +30,8 @@ pub struct Surface {
 impl Surface {
     /// `None` where the browser gives no canvas or no observer: the tables are still there.
     pub fn new(canvas: HtmlCanvasElement) -> Option<Self> {
-        let context = canvas.get_context("2d").ok()??.dyn_into().ok()?;
+        let pixels = canvas.transfer_control_to_offscreen().ok()?;
+        let context = pixels.get_context("2d").ok()??.dyn_into().ok()?;
         let resized = Rc::new(Cell::new(true));
         let flag = Rc::clone(&resized);
         let on_resize = Closure::<dyn FnMut()>::new(move || flag.set(true));
@@ -37,6 +42,7 @@ impl Surface {
             width: 0.0,
             height: 0.0,
             canvas,
+            pixels,
             ratio: 0.0,
             resized,
             observer,
@@ -54,8 +60,8 @@ impl Surface {
         self.ratio = ratio;
         self.width = f64::from(self.canvas.client_width());
         self.height = f64::from(self.canvas.client_height());
-        self.canvas.set_width((self.width * ratio).round() as u32);
-        self.canvas.set_height((self.height * ratio).round() as u32);
+        self.pixels.set_width((self.width * ratio).round() as u32);
+        self.pixels.set_height((self.height * ratio).round() as u32);
         let _ = self.context.set_transform(ratio, 0.0, 0.0, ratio, 0.0, 0.0);
         // A canvas of a new size has forgotten it.
         self.context.set_font(FONT);
