@@ -1,7 +1,8 @@
 //! The page's one animation loop: everything that moves is painted from here, at most once a frame.
 //!
-//! Painters get plain data. Canvases draw at once; figures are written to signals on a `quarter` (four times a second) and
-//! only when they changed. A hidden tab gets no frames from the browser, so nothing is drawn there.
+//! Painters get plain data. Canvases draw at once; figures are written to signals on a `quarter` (four times a second), all in one
+//! frame, so that the browser lays out the page once for all of them, and only when they changed. A hidden tab gets no frames from the
+//! browser, so nothing is drawn there.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -28,9 +29,11 @@ pub struct Frame<'a> {
     pub palette: &'a Palette,
     /// The theme changed: draw anew, whatever else.
     pub repaint: bool,
-    /// Time to write figures (4/s); not while the picture is paused.
+    /// Time to write what is told also while the picture is paused (4/s).
+    pub tick: bool,
+    /// Time to write figures (every tick); not while the picture is paused.
     pub quarter: bool,
-    /// Time for what is slow (1/s); not while the picture is paused.
+    /// Time for what is slow (every fourth tick); not while the picture is paused.
     pub second: bool,
     /// The value of the state topic `deliveries`, as the lane that feeds the cards brought it.
     pub deliveries: Option<&'a Deliveries>,
@@ -41,6 +44,8 @@ pub struct Frame<'a> {
     /// Less motion is wanted: nothing runs by itself.
     pub calm: bool,
 }
+
+const TICK_MS: f64 = 250.0;
 
 type Paint = Box<dyn FnMut(&Frame<'_>)>;
 
@@ -69,25 +74,21 @@ pub fn start(ui: Ui) {
     let mut calm = less_motion.as_ref().is_some_and(MediaQueryList::matches);
     let mut palette = Palette::default();
     let mut cards = Cards::default();
-    let (mut next_quarter, mut next_second) = (0.0, 0.0);
+    let (mut next_ms, mut ticks) = (0.0, 0_u32);
     let mut shown_us = 0.0;
     every_frame(move |at_ms| {
         let model = handle.model();
         let now_us = handle.now_us();
-        let due = |next: &mut f64, every: f64| {
-            let due = at_ms >= *next;
-            if due {
-                *next = at_ms + every;
-            }
-            due
-        };
         let repaint = REPAINT.replace(false);
         if repaint {
             palette = Palette::read();
         }
-        let quarter = due(&mut next_quarter, 250.0);
-        let second = due(&mut next_second, 1000.0);
-        if quarter {
+        let tick = at_ms >= next_ms;
+        let second = tick && ticks.is_multiple_of(4);
+        if tick {
+            // In step with time, but what a hidden tab left out is not made up for.
+            next_ms = f64::max(next_ms + TICK_MS, at_ms + TICK_MS / 2.0);
+            ticks = ticks.wrapping_add(1);
             calm = less_motion.as_ref().is_some_and(MediaQueryList::matches);
             cards.deliveries.take(&model, ui.feed(), "deliveries");
             cards.limits.take(&model, ui.feed(), "limits");
@@ -103,7 +104,8 @@ pub fn start(ui: Ui) {
             shown_us,
             palette: &palette,
             repaint,
-            quarter: quarter && !model.paused,
+            tick,
+            quarter: tick && !model.paused,
             second: second && !model.paused,
             deliveries: cards.deliveries.0.as_ref(),
             cluster: cards.cluster.0.as_ref(),

@@ -16,13 +16,11 @@ pub fn header(ui: Ui) -> AnyView {
     let look = Class::new("live");
     let paused = Flag::new(ui.handle().model().paused);
     let pause_words = text("Pause");
-    let mut next_us = 0.0;
     on_frame(move |frame| {
-        // Not bound to `quarter`: a paused picture must not hide that the connection is lost.
-        if frame.now_us < next_us {
+        // A paused picture must not hide that the connection is lost.
+        if !frame.tick {
             return;
         }
-        next_us = frame.now_us + 250e3;
         let (text, class) = state(frame.model, frame.deliveries, frame.now_us);
         put(words, text);
         put(look, class);

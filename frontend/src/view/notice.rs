@@ -15,11 +15,9 @@ const SILENT_US: f64 = 3.5e6;
 pub fn notice() -> AnyView {
     let (what, why) = (Text::default(), Text::default());
     let look = Class::new("notice");
-    let mut next_us = 0.0;
     on_frame(move |frame| {
         // Also while the picture is paused.
-        if frame.now_us >= next_us {
-            next_us = frame.now_us + 250e3;
+        if frame.tick {
             let away = || engine_away(frame.deliveries?, frame.now_us);
             let trouble = trouble(frame.model, frame.now_us).or_else(away);
             put(look, if trouble.is_some() { "notice" } else { "notice calm" });
