@@ -1,7 +1,8 @@
 // Both lanes' connections, on a thread of their own: what the page draws holds up neither lane, and what comes is stamped here, by
 // one clock, as soon as its text is there. It knows nothing of what the texts say.
 //
-// The page says:   {socket, open: url}  {socket, send: text}  {socket, close: true}  {request, url, headers}  {taken: how many of those messages}
+// The page says:   {socket, open: url}  {socket, send: text}  {socket, close: true}  {request, url, headers}
+//                  {taken: how many of the lists below it has taken since it last said so}
 // It is told:      [socket, at_ms, text, …]   of what came since the last time; instead of a text [code, reason] where the socket's end came
 //                  {request, sent_ms, at_ms, status, text, etag, retry_after}   or {request, timed_out}
 "use strict";
@@ -9,7 +10,7 @@
 // A task of the page's for each message would cost it more than the message does: what comes within this time goes over together.
 const APART_MS = 8;
 // Of messages that the page has not said that it took: it says so now and then, as each word back costs it about as much as a message.
-const MOST_HANDED = 16;
+const MOST_HANDED = 16; // twice as many as it says at a time (TAKEN in frontend/src/lane/connections.rs)
 // In characters, of what was not handed over. A page that is so far behind reads on from its cursor later.
 const MOST_WAITING = 32 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;

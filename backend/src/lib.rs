@@ -167,10 +167,13 @@ pub async fn run_on(
     for task in work {
         let _ = task.await;
     }
-    // The sources have stopped and nobody publishes any more: another may lead.
-    service.election.close().await;
-    service.tail.engine().close().await;
-    service.settings.close().await;
+    // The sources have stopped and nobody publishes any more: another may lead. Each may wait for a server that is away, and they do so
+    // at the same time.
+    tokio::join!(
+        service.election.close(),
+        service.tail.engine().close(),
+        service.settings.close()
+    );
     Ok(())
 }
 

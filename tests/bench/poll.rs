@@ -82,7 +82,7 @@ pub fn run(bench: &Bench) -> Result<Section, String> {
         "requests/s",
         "a CPU-second",
         "÷ hello world",
-        "÷ as long a one",
+        "÷ hello world as long",
         "events a CPU-second",
         "server CPU",
         "p50",

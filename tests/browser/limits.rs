@@ -33,6 +33,8 @@ async fn canvas(page: &mut Page) -> Value {
 async fn a_burst_is_drawn_and_its_counts_are_the_servers_exactly() {
     let mut page = Page::open("view=limits&topics=host.cpu&interval=1000").await;
     page.shows("No burst yet").await;
+    let pushed = "document.querySelector('.try canvas').width > 300";
+    page.browser.wait_for("the empty picture", MOVES, pushed).await;
     let empty = canvas(&mut page).await;
     page.browser
         .run("document.querySelector('#t-number').value = 80; document.querySelector('#t-rate').value = 100")

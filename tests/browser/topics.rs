@@ -471,8 +471,8 @@ async fn while_another_view_is_shown_compare_measures_on_and_draws_nothing() {
     let mut page = Page::open("topics=host.cpu&interval=200").await;
     page.browser
         .run(
-            "window.__strokes = 0; const stroke = CanvasRenderingContext2D.prototype.stroke;
-             CanvasRenderingContext2D.prototype.stroke = function (...it) { window.__strokes += 1; return stroke.apply(this, it); };",
+            "window.__strokes = 0; const stroke = OffscreenCanvasRenderingContext2D.prototype.stroke;
+             OffscreenCanvasRenderingContext2D.prototype.stroke = function (...it) { window.__strokes += 1; return stroke.apply(this, it); };",
         )
         .await;
     page.browser

@@ -49,9 +49,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long opening a topic waits for the service; what the spool has is there without it.
 const READY: Duration = Duration::from_secs(10);
 
-/// How long the end waits for what was published and did not come back yet. Those who publish were waited for before, as long as
-/// [`crate::config::Limits::shutdown`] says; both together, and the rest, are to be shorter than the 10 s after which a supervisor
-/// (Docker's `stop`) ends a process the hard way.
+/// How long the end waits for what was published and did not come back yet. Those who publish were waited for before, 5 s
+/// where [`crate::config::Limits::shutdown`] does not say otherwise: with this and the acknowledgements, that is shorter than the 10 s
+/// after which a supervisor (Docker's `stop`) ends a process the hard way.
 const COMING_BACK: Duration = Duration::from_secs(2);
 
 /// How long it waits for the last acknowledgements.

@@ -64,7 +64,8 @@ pub fn costs() -> AnyView {
         let interrupted = frame.model.hidden || now_us - looked_us > UNSEEN_US;
         looked_us = now_us;
         // Also while the picture is paused, so that the window has no hole.
-        if !interrupted && now_us < next_us && next_us - now_us < 2e6 {
+        // Half a tick early is in time: the other figures are written in that frame.
+        if !interrupted && (!frame.tick || now_us < next_us - 125e3 && next_us - now_us < 2e6) {
             return;
         }
         next_us = now_us + 1e6;

@@ -1,7 +1,7 @@
 //! The page's one animation loop: everything that moves is painted from here, at most once a frame.
 //!
-//! Painters get plain data. Canvases draw at once; figures are written to signals on a `quarter` (four times a second), all in one
-//! frame, so that the browser lays out the page once for all of them, and only when they changed. A hidden tab gets no frames from the
+//! Painters get plain data. Canvases draw at once; the figures of what is seen together are written to signals in one frame (`tick`,
+//! four times a second), so that the browser lays out the page once for all of them, and only when they changed. A hidden tab gets no frames from the
 //! browser, so nothing is drawn there.
 
 use std::cell::{Cell, RefCell};
@@ -47,6 +47,9 @@ pub struct Frame<'a> {
 
 const TICK_MS: f64 = 250.0;
 
+/// Without a frame for so long the tab was hidden, or its machine slept.
+const AWAY_MS: f64 = 1000.0;
+
 type Paint = Box<dyn FnMut(&Frame<'_>)>;
 
 thread_local! {
@@ -79,12 +82,14 @@ pub fn start(ui: Ui) {
     every_frame(move |at_ms| {
         let model = handle.model();
         let now_us = handle.now_us();
-        let repaint = REPAINT.replace(false);
+        // A tab that was hidden is seen again: nothing waits for its turn, and a browser may have let go of the pictures.
+        let is_back = at_ms - next_ms > AWAY_MS;
+        let repaint = REPAINT.replace(false) || is_back;
         if repaint {
             palette = Palette::read();
         }
         let tick = at_ms >= next_ms;
-        let second = tick && ticks.is_multiple_of(4);
+        let second = is_back || tick && ticks.is_multiple_of(4);
         if tick {
             // In step with time, but what a hidden tab left out is not made up for.
             next_ms = f64::max(next_ms + TICK_MS, at_ms + TICK_MS / 2.0);

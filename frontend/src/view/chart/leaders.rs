@@ -220,6 +220,7 @@ impl Leaders<'_> {
                 free = middle - half - 10.0;
             }
         }
+        self.surface.context.set_font(FONT);
     }
 }
 

@@ -53,7 +53,8 @@ impl Stages {
     }
 }
 
-/// From applied to the beginning of the frame after the one that drew it: no browser says when pixels are lit.
+/// From applied to the beginning of the frame after the one that drew it: no browser says when pixels are lit, and a
+/// picture that goes to the compositor by itself may come a frame later.
 #[derive(Debug, Default)]
 pub struct Painted {
     seen: u64,

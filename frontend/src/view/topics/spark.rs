@@ -1,6 +1,6 @@
 //! The small lines beside the topics: the last minute, as the lane brought it.
 //!
-//! Not canvases: in Chromium each canvas that is seen costs the page some 50 µs of every frame, whether it was drawn on or not.
+//! Not canvases: a browser keeps each of those as a layer of its own, which costs something on every frame, drawn on or not.
 
 use std::cell::RefCell;
 use std::rc::Rc;
