@@ -168,7 +168,7 @@ async fn nobody_is_shut_out_of_the_leader_view_nor_of_its_question_nor_while_nob
     is_fit_for_all(&mut page, "led").await;
     page.browser.click(".timeline .tools button:first-child").await;
     is_fit_for_all(&mut page, "timeline as a table").await;
-    for _ in 0..2 {
+    for stopped in 1..=2 {
         page.browser
             .click(".members button[aria-label^='Stop']:not([hidden])")
             .await;
@@ -180,6 +180,11 @@ async fn nobody_is_shut_out_of_the_leader_view_nor_of_its_question_nor_while_nob
         page.browser
             .wait_for("an answer", MOVES, "!document.querySelector('dialog').open")
             .await;
+        // Until the page has heard of it, the node that was stopped still offers to be.
+        let told = format!(
+            "document.querySelectorAll(\".members button[aria-label^='Start']:not([hidden])\").length === {stopped}"
+        );
+        page.browser.wait_for("the node to be stopped", MOVES, &told).await;
     }
     page.shows("No leader").await;
     is_fit_for_all(&mut page, "leaderless").await;
