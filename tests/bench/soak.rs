@@ -238,10 +238,7 @@ impl Pages {
             heap_bytes: number(&heap["usedSize"])?,
             wasm_bytes: number(&wasm)?,
         });
-        // As a text: what ChromeDriver is given as an object it keeps alive in the page, and that would be measured with the next look.
-        let report = self.browser.eval("JSON.stringify(window.__freshet(5))").await;
-        let report: Value =
-            serde_json::from_str(report.as_str().unwrap_or_default()).map_err(|error| error.to_string())?;
+        let report = self.browser.eval("window.__freshet(5)").await;
         for (lane, ranges) in LANES.iter().zip(&mut self.ranges) {
             let hashes = report[lane]["ranges"]["workload"].as_object();
             let hashes = hashes.into_iter().flatten();
