@@ -230,10 +230,7 @@ impl Pages {
     /// Reads the page's memory, and the fingerprints before the page forgets them.
     async fn look(&mut self) -> Result<Value, String> {
         let begun_ms = self.now_ms().await?;
-        // Twice: what was kept for the finalisers of the first time goes with the second.
-        for _ in 0..2 {
-            self.browser.devtools("HeapProfiler.collectGarbage", json!({})).await;
-        }
+        self.browser.devtools("HeapProfiler.collectGarbage", json!({})).await;
         let heap = self.browser.devtools("Runtime.getHeapUsage", json!({})).await;
         let wasm = self.browser.eval("window.__soak.wasm.buffer.byteLength").await;
         self.memory.push(Memory {

@@ -1,8 +1,8 @@
 //! The page's one animation loop: everything that moves is painted from here, at most once a frame.
 //!
-//! Painters get plain data. Canvases draw at once; the figures of what is seen together are written to signals in one frame (`tick`,
-//! four times a second), so that the browser lays out the page once for all of them, and only when they changed. A hidden tab gets no frames from the
-//! browser, so nothing is drawn there.
+//! Painters get plain data. Canvases draw at once; the figures of what is seen together are written to signals in one frame
+//! (`tick`, four times a second), so that the browser lays out the page once for all of them, and only when they changed. A
+//! hidden tab gets no frames from the browser, so nothing is drawn there.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
