@@ -251,6 +251,25 @@ pub struct Chunk {
     pub first: u64,
 }
 
+impl Chunk {
+    /// Leaves out what stands at this offset or beyond it.
+    pub fn end_at(&mut self, end: u64) {
+        self.first = self.first.min(end);
+        if self.next <= end {
+            return;
+        }
+        self.next = end;
+        let kept = self.events.partition_point(|event| event.offset < end);
+        // The reason of a hole that reaches over the end is told by the event after it.
+        if let Some(beyond) = self.events.drain(kept..).next() {
+            self.vacant = beyond.vacant;
+        }
+        if self.events.last().is_some_and(|last| last.offset + 1 == end) {
+            self.vacant = None;
+        }
+    }
+}
+
 /// What an engine tells of a topic now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Kept {

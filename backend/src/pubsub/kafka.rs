@@ -418,10 +418,7 @@ impl PubSub for Kafka {
                 .and_then(|extents| Ok((extents, cluster.at(&topic.spelled, &partitions, time_ms, ANSWER)?)));
             let (extents, found) = found.map_err(|error| {
                 let words = words(&error);
-                PubSubError::Unavailable(format!(
-                    "topic {:?} cannot be searched by time now: {words}",
-                    topic.name
-                ))
+                PubSubError::Unavailable(format!("topic {:?} cannot be searched now: {words}", topic.name))
             })?;
             let pairs = found.into_iter().zip(extents);
             Ok(pairs

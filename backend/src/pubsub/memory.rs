@@ -33,6 +33,8 @@ struct Kept {
     events: Vec<Stored>,
     /// How many offsets have no event before the next one, and why.
     hole: (u64, Option<GapReason>),
+    /// What the sink has not heard of yet, while it is to hear of nothing.
+    held: Option<Vec<Stored>>,
     marks: Marks,
     sink: Arc<dyn Sink>,
 }
@@ -92,6 +94,15 @@ impl Memory {
         }
     }
 
+    /// Has the sink hear of nothing that is appended, or of all that was meanwhile.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, topic: &str, holds: bool) {
+        let mut topics = self.topics.lock();
+        let Some(kept) = topics.get_mut(topic) else { return };
+        let held = std::mem::replace(&mut kept.held, holds.then(Vec::new));
+        kept.sink.push(held.unwrap_or_default());
+    }
+
     /// Appends with a given id and time of ingest; returns the event's offset.
     #[cfg(test)]
     pub(crate) fn append(&self, topic: &str, record: &Record, id_hash: u64, now_us: i64) -> Result<u64, PubSubError> {
@@ -124,7 +135,10 @@ impl Kept {
         if self.keeps {
             self.events.push(stored.clone());
         }
-        self.sink.push(vec![stored]);
+        match &mut self.held {
+            Some(held) => held.push(stored),
+            None => self.sink.push(vec![stored]),
+        }
         offset
     }
 }
@@ -173,6 +187,7 @@ impl PubSub for Memory {
             next: 0,
             events: Vec::new(),
             hole: Default::default(),
+            held: None,
             marks: Marks::default(),
             sink,
         };

@@ -198,7 +198,7 @@ impl Reading {
                 if *next < partition.window.first() {
                     continue; // history
                 }
-                end += partition.window.next() - *next;
+                end += partition.window.next().saturating_sub(*next);
                 streams += 1;
                 let mut bytes = 0;
                 for (index_here, entry) in partition.window.from(*next).take(budget.events).enumerate() {
@@ -218,6 +218,7 @@ impl Reading {
                 }
             }
             place.historic = place.is_historic(&log);
+            place.ahead = place.is_ahead(&log);
         }
         // Stable, and each partition's own events are in order already.
         if streams > 1 {

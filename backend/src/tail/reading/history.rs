@@ -23,6 +23,8 @@ pub struct History {
     log_id: u32,
     partition: usize,
     from: u64,
+    /// Where the window began: the engine may have more by then than it has told the tail of, and no reader overtakes the tail.
+    end: u64,
     /// The oldest offset that is kept.
     first: u64,
     /// No ids yet, and how far back they count.
@@ -33,10 +35,13 @@ impl History {
     /// Reads it, when it is this reader's turn and at a pace that leaves the others alone. What stands there a second time is taken out.
     pub async fn read(&self, tail: &Tail, budget: Budget) -> Result<Chunk, PubSubError> {
         if tail.engine.capabilities().idempotent {
-            return self.fetch(tail, self.from, budget).await;
+            let mut chunk = self.fetch(tail, self.from, budget).await?;
+            chunk.end_at(self.end);
+            return Ok(chunk);
         }
         let mut scan = self.look_back(tail).await?;
         let mut chunk = self.fetch(tail, self.from, budget).await?;
+        chunk.end_at(self.end);
         scan.recent.sift(&mut chunk.events, &mut chunk.vacant);
         scan.next = chunk.next;
         tail.scans.keep(scan);
@@ -113,6 +118,7 @@ impl Reading {
             log_id: place.log_id,
             partition,
             from: place.next[partition],
+            end: log.partitions[partition].window.first(),
             first: log.partitions[partition].first,
             recent: log.partitions[partition].recent.anew(),
         });

@@ -11,7 +11,7 @@ use super::super::Tail;
 use super::super::topic::{LogWindows, PartitionWindow, Topic};
 use crate::pubsub::POWER_FAILURE_SKIP;
 
-/// How long the engine may take to find a time in its log.
+/// How long the engine may take to find a time in its log, or its end.
 const MOST_SEARCH: Duration = Duration::from_secs(10);
 
 /// Why a position cannot be read from.
@@ -27,7 +27,7 @@ pub enum ReadError {
     BeyondEnd { topic: String, offset: u64, next: u64 },
     #[error("topic {0:?} is asked for twice")]
     Twice(String),
-    #[error("topic {topic:?} cannot be searched by time now: {why}")]
+    #[error("the log of topic {topic:?} cannot be searched now: {why}")]
     Unavailable { topic: String, why: String },
     #[error("topic {topic:?} cannot be opened: {why}; it is tried again")]
     NotOpened { topic: String, why: String },
@@ -51,6 +51,8 @@ pub struct Place {
     pub(super) moved: bool,
     /// What comes next in some partition is in the engine's log, not in the window.
     pub(super) historic: bool,
+    /// What comes next in some partition is beyond its window: another process had told the reader of what is before it.
+    pub(super) ahead: bool,
 }
 
 impl Place {
@@ -67,17 +69,15 @@ impl Place {
             let topic = from.topic.clone();
             return Err(ReadError::NotOpened { topic, why });
         }
-        let mut times = None;
-        if let Some(Position::Time(time_us)) = from.position
-            && must_ask(&topic, time_us)
-        {
+        let mut found = None;
+        if let Some(time_us) = from.position.as_ref().and_then(|position| to_ask(&topic, position)) {
             let unavailable = |why: String| ReadError::Unavailable {
                 topic: from.topic.clone(),
                 why,
             };
-            let found = timeout(MOST_SEARCH, tail.engine.at(topic.name(), time_us)).await;
-            let found = found.map_err(|_| unavailable("the engine does not answer".to_owned()))?;
-            times = Some(found.map_err(|error| unavailable(error.to_string()))?);
+            let answer = timeout(MOST_SEARCH, tail.engine.at(topic.name(), time_us)).await;
+            let answer = answer.map_err(|_| unavailable("the engine does not answer".to_owned()))?;
+            found = Some(answer.map_err(|error| unavailable(error.to_string()))?);
         }
         let mut place = Self {
             log_id: 0,
@@ -88,6 +88,7 @@ impl Place {
             fresh: true,
             moved: false,
             historic: false,
+            ahead: false,
             topic: Arc::clone(&topic),
         };
         let log = topic.log.read();
@@ -97,7 +98,7 @@ impl Place {
         if log.id == 0 {
             place.wanted = Some(from.position.clone());
         } else {
-            place.take(&log, from.position.as_ref(), times)?;
+            place.take(&log, from.position.as_ref(), found.as_deref())?;
         }
         Ok(place)
     }
@@ -107,13 +108,9 @@ impl Place {
         try_join_all(froms.iter().map(|from| Self::find(tail, from))).await
     }
 
-    /// Stands where the position says; `times` are the offsets that the engine found for a time.
-    fn take(
-        &mut self,
-        log: &LogWindows,
-        position: Option<&Position>,
-        times: Option<Vec<u64>>,
-    ) -> Result<(), ReadError> {
+    /// Stands where the position says; `found` is what the engine answered where [`to_ask`] had a question.
+    fn take(&mut self, log: &LogWindows, position: Option<&Position>, found: Option<&[u64]>) -> Result<(), ReadError> {
+        let found = |number: usize| found.and_then(|found| found.get(number)).copied();
         let firsts = || log.partitions.iter().map(|partition| partition.first);
         let ends = || log.partitions.iter().map(|partition| partition.window.next());
         (self.log_id, self.epoch) = (log.id, log.epoch);
@@ -131,8 +128,8 @@ impl Place {
             Some(Position::Time(time_us)) => {
                 let mut next = Vec::with_capacity(log.partitions.len());
                 for (number, partition) in log.partitions.iter().enumerate() {
-                    let (offset, lost) = match times.as_ref().and_then(|times| times.get(number)) {
-                        Some(&offset) => (offset, offset <= partition.first && partition.first > 0),
+                    let (offset, lost) = match found(number) {
+                        Some(offset) => (offset, offset <= partition.first && partition.first > 0),
                         None => partition.window.at(*time_us),
                     };
                     if lost {
@@ -154,18 +151,19 @@ impl Place {
                 // Partitions that are newer than the cursor are read from their beginning.
                 let mut next: Vec<u64> = firsts().collect();
                 for (number, &offset) in cursor.next.iter().enumerate() {
-                    next[number] = self.inside(log, number, offset)?;
+                    next[number] = self.inside(log, number, offset, found(number))?;
                 }
                 next
             }
             Some(Position::Offset { partition, offset }) => {
                 let number = self.partition(log, *partition as usize)?;
                 let mut next: Vec<u64> = ends().collect();
-                next[number] = self.inside(log, number, *offset)?;
+                next[number] = self.inside(log, number, *offset, found(number))?;
                 next
             }
         };
         self.historic = self.is_historic(log);
+        self.ahead = self.is_ahead(log);
         Ok(())
     }
 
@@ -180,8 +178,8 @@ impl Place {
         }
     }
 
-    fn inside(&self, log: &LogWindows, number: usize, offset: u64) -> Result<u64, ReadError> {
-        let next = log.partitions[number].window.next();
+    fn inside(&self, log: &LogWindows, number: usize, offset: u64, end: Option<u64>) -> Result<u64, ReadError> {
+        let next = log.partitions[number].window.next().max(end.unwrap_or(0));
         if offset > next {
             return Err(ReadError::BeyondEnd {
                 topic: self.topic.name().to_string(),
@@ -198,6 +196,12 @@ impl Place {
         !self.topic.is_windowed()
             && places
                 .any(|(&next, partition)| next < partition.window.first() && partition.first < partition.window.first())
+    }
+
+    /// Whether the reader has seen, of some partition, what the engine has not told this process of yet.
+    pub(super) fn is_ahead(&self, log: &LogWindows) -> bool {
+        let mut places = self.next.iter().zip(&log.partitions);
+        places.any(|(&next, partition)| next > partition.window.next())
     }
 
     /// Comes to terms with what the topic's log is now: another one, or one with more partitions.
@@ -235,7 +239,16 @@ impl Place {
             return false;
         }
         let news = self.fresh || !self.gaps.is_empty() || self.log_id != log_id;
-        news || !self.historic && self.topic.end() > self.next.iter().sum()
+        if news || self.historic {
+            return news;
+        }
+        if !self.ahead {
+            return self.topic.end() > self.next.iter().sum();
+        }
+        // One partition that is ahead would make up for another that is behind.
+        let log = self.topic.log.read();
+        let mut places = self.next.iter().zip(&log.partitions);
+        self.next.len() < log.partitions.len() || places.any(|(&next, partition)| next < partition.window.next())
     }
 
     /// The topic was removed, and the reader was told.
@@ -252,14 +265,34 @@ impl Place {
     }
 }
 
-/// Whether a time can only be found in the engine's log: the window does not reach back to it.
-fn must_ask(topic: &Topic, time_us: i64) -> bool {
+/// The time to ask the engine for, where the window does not know the place: a time that it does not reach back to, or the end of the
+/// log (later than any time) where a position lies beyond what the engine has told of: processes that share a log hear of an event one after
+/// the other.
+fn to_ask(topic: &Topic, position: &Position) -> Option<i64> {
+    if topic.is_windowed() {
+        return None;
+    }
     let log = topic.log.read();
-    !topic.is_windowed()
-        && (log.id == 0
-            || log.partitions.iter().any(|partition| {
-                partition.first < partition.window.first() && !partition.window.reaches_before(time_us)
-            }))
+    let is_beyond = |number: usize, offset: u64| {
+        let partition = log.partitions.get(number);
+        partition.is_some_and(|partition| offset > partition.window.next())
+    };
+    match position {
+        Position::Time(time_us) => {
+            let is_before = |partition: &PartitionWindow| {
+                partition.first < partition.window.first() && !partition.window.reaches_before(*time_us)
+            };
+            (log.id == 0 || log.partitions.iter().any(is_before)).then_some(*time_us)
+        }
+        Position::Cursor(cursor) if cursor.epoch == log.epoch => {
+            let mut places = cursor.next.iter().enumerate();
+            places
+                .any(|(number, &offset)| is_beyond(number, offset))
+                .then_some(i64::MAX)
+        }
+        Position::Offset { partition, offset } => is_beyond(*partition as usize, *offset).then_some(i64::MAX),
+        _ => None,
+    }
 }
 
 /// What a reader lost since it read last, if anything; it goes on from where there is something.

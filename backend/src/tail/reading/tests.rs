@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::super::recent::REMEMBERED;
 use super::*;
 use crate::pubsub::memory::Memory;
-use crate::pubsub::{PubSubError, Record, TopicSpec};
+use crate::pubsub::{Extent, LogExtent, PubSubError, Record, Sink as _, Stored, TopicSpec};
 
 const ALL: Budget = Budget {
     events: usize::MAX,
@@ -487,6 +487,109 @@ fn what_cannot_be_read_is_refused_by_name() {
         now(Reading::find(&bench.tail, &twice)),
         Err(ReadError::Twice(_))
     ));
+}
+
+#[test]
+fn no_reader_overtakes_the_tail_where_the_engine_has_told_of_less_than_it_has() {
+    let bench = bench(1000);
+    (0..10).for_each(|now| _ = bench.append("log", now));
+    bench.engine.hold("log", true);
+    (10..20).for_each(|now| _ = bench.append("log", now));
+    let mut reading = bench.reading("log@earliest").unwrap();
+    let mut got = Vec::new();
+    let to_the_end = |reading: &mut Reading, got: &mut Vec<u64>| {
+        loop {
+            let before = got.len();
+            for batch in bench.read(reading, ALL) {
+                assert_eq!(batch.gaps, []);
+                got.extend(offsets(&batch));
+            }
+            if got.len() == before {
+                break;
+            }
+        }
+    };
+    to_the_end(&mut reading, &mut got);
+    assert!(got.iter().copied().eq(0..10) && !reading.is_behind());
+    assert_eq!(reading.next()["log"].next, [10]);
+    bench.engine.hold("log", false);
+    assert!(reading.is_behind());
+    to_the_end(&mut reading, &mut got);
+    assert!(got.iter().copied().eq(0..20));
+}
+
+#[test]
+fn a_cursor_of_a_process_that_has_heard_of_more_is_waited_for() {
+    let bench = bench(10_000);
+    (0..3).for_each(|now| _ = bench.append("log", now));
+    bench.engine.hold("log", true);
+    (3..9).for_each(|now| _ = bench.append("log", now));
+    let epoch = bench.tail.topic("log").unwrap().epoch();
+    for from in [format!("log@{epoch}-7"), "log@offset:0:7".to_owned()] {
+        let mut reading = bench.reading(&from).unwrap();
+        let batch = reading.read(ALL);
+        assert!(batch.is_empty() && !batch.more && !reading.is_behind());
+        assert_eq!((reading.lag(), &*reading.next()["log"].next), ((0, 0), &[7][..]));
+    }
+    let mut reading = bench.reading(&format!("log@{epoch}-7")).unwrap();
+    assert!(matches!(
+        bench.reading(&format!("log@{epoch}-10")),
+        Err(ReadError::BeyondEnd {
+            offset: 10,
+            next: 9,
+            ..
+        })
+    ));
+    bench.engine.hold("log", false);
+    assert!(reading.is_behind());
+    let batch = reading.read(ALL);
+    assert_eq!((offsets(&batch), batch.gaps.len()), (vec![7, 8], 0));
+}
+
+#[test]
+fn a_partition_that_is_ahead_hides_nothing_of_another_one() {
+    let bench = bench(10_000);
+    // The engine knows of one partition, with five events.
+    now(bench
+        .tail
+        .engine()
+        .open(spec("pair"), Arc::new(Topic::shared(&spec("pair"), true, 10_000))))
+    .unwrap();
+    (0..5).for_each(|now| _ = bench.append_shared("pair", now));
+    let topic = Arc::new(Topic::shared(&spec("pair"), true, 10_000));
+    bench
+        .tail
+        .topics
+        .write()
+        .insert(Arc::clone(topic.name()), Arc::clone(&topic));
+    let epoch = Epoch::new(7);
+    topic.log(LogExtent {
+        epoch,
+        partitions: vec![Extent::default(); 2],
+    });
+    let mut reading = bench.reading(&format!("pair@{epoch}-3-0")).unwrap();
+    assert!(reading.read(ALL).is_empty() && !reading.is_behind());
+    topic.push(vec![Stored {
+        partition: 1,
+        offset: 0,
+        ingested_us: 1,
+        id_hash: 1,
+        vacant: None,
+        json: bench
+            .tail
+            .engine()
+            .read("pair", 0, 0, ALL)
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+            .events[0]
+            .json
+            .clone(),
+    }]);
+    assert!(reading.is_behind());
+    assert_eq!(reading.read(ALL).events.len(), 1);
+    assert!(!reading.is_behind());
+    assert_eq!(reading.next()["pair"].next, [3, 1]);
 }
 
 #[test]
