@@ -1,6 +1,6 @@
 //! The page's report on itself: `window.__freshet(SECONDS)` gives an object with what the page counted, and measured over the last
 //! seconds (5). Browser tests hold it against what the server counted; it tells nothing that the page does not show, but the
-//! fingerprints of what came: `ranges`, a topic each, `{"EPOCH/PARTITION/FROM_OFFSET": HASH}` of whole ranges
+//! fingerprints of what came: `ranges`, a topic each, `["EPOCH/PARTITION/FROM_OFFSET", HASH]` of whole ranges
 //! ([`RangeHash`]), the same in two lanes that saw the same bytes. Built by hand: a serializer would weigh more than the rest.
 
 use js_sys::{Array, Object, Reflect};
@@ -175,8 +175,8 @@ fn of_gap(gap: &GapMark) -> JsValue {
 fn of_ranges(lane: &Lane) -> JsValue {
     let topics = Object::new();
     for (topic, ranges) in lane.ranges() {
-        let hashes = Object::new();
-        for range in ranges.filter(|range| range.is_whole()) {
+        // Pairs, not properties: a browser keeps the name of every property that there ever was.
+        let hashes = list(ranges.filter(|range| range.is_whole()).map(|range| {
             let RangeHash {
                 epoch,
                 partition,
@@ -185,8 +185,9 @@ fn of_ranges(lane: &Lane) -> JsValue {
             } = range;
             let name = format!("{epoch}/{partition}/{from_offset}");
             // As text: a JavaScript number does not hold 64 bits.
-            set(&hashes, &name, &format!("{:016x}", range.hash).into());
-        }
+            let hash = format!("{:016x}", range.hash);
+            list([name, hash].into_iter().map(JsValue::from))
+        }));
         set(&topics, topic, &hashes);
     }
     topics.into()

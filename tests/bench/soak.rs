@@ -240,9 +240,12 @@ impl Pages {
         });
         let report = self.browser.eval("window.__freshet(5)").await;
         for (lane, ranges) in LANES.iter().zip(&mut self.ranges) {
-            let hashes = report[lane]["ranges"]["workload"].as_object();
-            let hashes = hashes.into_iter().flatten();
-            ranges.extend(hashes.map(|(range, hash)| (range.clone(), hash.to_string())));
+            let hashes = report[lane]["ranges"]["workload"].as_array();
+            for hash in hashes.into_iter().flatten() {
+                let (range, hash): (String, String) =
+                    serde_json::from_value(hash.clone()).map_err(|error| format!("{hash}: {error}"))?;
+                ranges.insert(range, hash);
+            }
         }
         let ended_ms = self.now_ms().await?;
         self.looks.push([begun_ms, ended_ms]);

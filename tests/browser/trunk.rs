@@ -94,7 +94,7 @@ async fn through_trunk_both_lanes_move_on_an_isolated_page_and_the_way_is_named(
         }
     }
     let ranges = |lane: &str| report[lane]["ranges"]["workload"].clone();
-    assert!(ranges("poll").as_object().unwrap().len() > 10);
+    assert!(ranges("poll").as_array().unwrap().len() > 10);
     assert_eq!(ranges("poll"), ranges("stream"), "both lanes saw the same bytes");
     page.shows("Through a proxy").await;
     let complaints = page.errors().await;
