@@ -3,6 +3,7 @@
 pub mod columns;
 pub mod leaders;
 pub mod palette;
+pub mod pen;
 pub mod race;
 pub mod scale;
 pub mod surface;

@@ -16,6 +16,7 @@ use web_sys::MediaQueryList;
 
 use super::Ui;
 use super::chart::palette::Palette;
+use super::chart::pen;
 use crate::lane::{LaneId, Status};
 use crate::model::Model;
 
@@ -80,6 +81,11 @@ pub fn start(ui: Ui) {
     let (mut next_ms, mut ticks) = (0.0, 0_u32);
     let mut shown_us = 0.0;
     every_frame(move |at_ms| {
+        let tick = at_ms >= next_ms;
+        // A machine that is too slow for every frame's pictures shows some of them; the figures come in time.
+        if pen::is_ahead() && !tick {
+            return;
+        }
         let model = handle.model();
         let now_us = handle.now_us();
         // A tab that was hidden is seen again: nothing waits for its turn, and a browser may have let go of the pictures.
@@ -88,7 +94,6 @@ pub fn start(ui: Ui) {
         if repaint {
             palette = Palette::read();
         }
-        let tick = at_ms >= next_ms;
         let second = is_back || tick && ticks.is_multiple_of(4);
         if tick {
             // In step with time, but what a hidden tab left out is not made up for.
@@ -118,6 +123,7 @@ pub fn start(ui: Ui) {
             calm,
         };
         PAINTERS.with_borrow_mut(|painters| painters.iter_mut().for_each(|(_, paint)| paint(&frame)));
+        pen::hand_over();
     });
 }
 

@@ -127,8 +127,7 @@ impl Painter {
         {
             return;
         }
-        // Once a second in any case: the page's fonts may have come.
-        let beside = frame.repaint || resized || anew || frame.second || self.paused != model.paused;
+        let beside = frame.repaint || resized || anew || self.paused != model.paused;
         self.shown_us = frame.shown_us;
         self.paused = model.paused;
         let columns = &self.feed.columns;

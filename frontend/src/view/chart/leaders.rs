@@ -70,8 +70,8 @@ pub struct Leaders<'a> {
 impl Leaders<'_> {
     pub fn draw(&self) {
         self.surface.clear();
-        self.surface.dash(0.0, 0.0);
-        self.surface.context.set_font(FONT);
+        self.surface.pen.set_dash(0.0, 0.0);
+        self.surface.pen.set_font(FONT);
         if !self.is_strip() {
             self.axis();
         }
@@ -123,8 +123,8 @@ impl Leaders<'_> {
     fn axis(&self) {
         let (surface, time) = (self.surface, &self.time);
         let (top, height) = self.extent();
-        surface.context.set_stroke_style_str(&self.palette.rule);
-        surface.context.set_line_width(1.0);
+        surface.pen.set_stroke_style(&self.palette.rule);
+        surface.pen.set_line_width(1.0);
         let step = time_step_us(time.span_us, ((time.right - time.left) / 90.0).clamp(2.0, 8.0));
         let mut age = 0.0;
         while age <= time.span_us + 1.0 {
@@ -153,21 +153,21 @@ impl Leaders<'_> {
     }
 
     fn led(&self, piece: &Piece) {
-        let (span, context) = (&self.spans[piece.index], &self.surface.context);
+        let (span, pen) = (&self.spans[piece.index], &self.surface.pen);
         let node = span.node.as_deref().unwrap_or("?");
         let (y, height) = self.line_of(node);
         let lasts = span.until_us.is_none();
         let width = piece.to - piece.from;
-        context.set_fill_style_str(if lasts { &self.palette.well } else { &self.palette.dim });
+        pen.set_fill_style(if lasts { &self.palette.well } else { &self.palette.dim });
         // What text lies on is the ground, a shade of the colour, and an edge where it began.
-        context.set_global_alpha(if lasts { 0.3 } else { 0.22 });
-        context.fill_rect(piece.from, y, width, height);
-        context.set_global_alpha(1.0);
-        context.fill_rect(piece.from, y, width.min(2.0), height);
+        pen.set_alpha(if lasts { 0.3 } else { 0.22 });
+        pen.fill_rect(piece.from, y, width, height);
+        pen.set_alpha(1.0);
+        pen.fill_rect(piece.from, y, width.min(2.0), height);
         if self.pointed == Some(piece.index) {
-            context.set_stroke_style_str(&self.palette.ink);
-            context.set_line_width(1.5);
-            context.stroke_rect(piece.from + 1.0, y + 1.0, (width - 2.0).max(0.5), height - 2.0);
+            pen.set_stroke_style(&self.palette.ink);
+            pen.set_line_width(1.5);
+            pen.stroke_rect(piece.from + 1.0, y + 1.0, (width - 2.0).max(0.5), height - 2.0);
         }
         let token = span.token.map(|token| [self.token, " ", &token.to_string()].concat());
         let words = match self.is_strip() {
@@ -187,26 +187,26 @@ impl Leaders<'_> {
     }
 
     fn gap(&self, piece: &Piece) {
-        let (context, palette) = (&self.surface.context, self.palette);
+        let (pen, palette) = (&self.surface.pen, self.palette);
         let (top, height) = self.extent();
         let width = piece.to - piece.from;
-        context.set_fill_style_str(if width < 6.0 { &palette.lost } else { &palette.lost_band });
-        context.fill_rect(piece.from, top, width, height);
+        pen.set_fill_style(if width < 6.0 { &palette.lost } else { &palette.lost_band });
+        pen.fill_rect(piece.from, top, width, height);
         if width >= 6.0 {
-            context.set_fill_style_str(&palette.lost);
-            context.fill_rect(piece.from, top, 1.5, height);
-            context.fill_rect(piece.to - 1.5, top, 1.5, height);
+            pen.set_fill_style(&palette.lost);
+            pen.fill_rect(piece.from, top, 1.5, height);
+            pen.fill_rect(piece.to - 1.5, top, 1.5, height);
         }
         if self.pointed == Some(piece.index) {
-            context.set_stroke_style_str(&palette.ink);
-            context.set_line_width(1.5);
-            context.stroke_rect(piece.from - 2.0, top, width + 4.0, height);
+            pen.set_stroke_style(&palette.ink);
+            pen.set_line_width(1.5);
+            pen.stroke_rect(piece.from - 2.0, top, width + 4.0, height);
         }
     }
 
     /// How long the gaps were, above them; the newest first, as far as there is room.
     fn durations(&self) {
-        self.surface.context.set_font(FONT_BOLD);
+        self.surface.pen.set_font(FONT_BOLD);
         let mut free = self.time.right + 4.0;
         for piece in self.pieces.iter().rev() {
             let Some((_, words)) = self.gaps.iter().find(|(index, _)| *index == piece.index) else {
@@ -220,7 +220,7 @@ impl Leaders<'_> {
                 free = middle - half - 10.0;
             }
         }
-        self.surface.context.set_font(FONT);
+        self.surface.pen.set_font(FONT);
     }
 }
 

@@ -107,21 +107,21 @@ pub struct Scene<'a> {
 
 impl Scene<'_> {
     pub fn draw(&self) {
-        let (context, rails) = (&self.surface.context, self.rails);
+        let (pen, rails) = (&self.surface.pen, self.rails);
         let width = rails.right - rails.left + 7.0;
         if self.anew {
             self.surface.clear();
         } else {
-            context.clear_rect(rails.left - 1.0, 0.0, width, rails.bottom + 2.0);
+            pen.clear_rect(rails.left - 1.0, 0.0, width, rails.bottom + 2.0);
         }
         self.axis();
         if self.anew {
             self.names();
         }
-        context.save();
-        context.begin_path();
-        context.rect(rails.left - 1.0, 0.0, width, rails.bottom + 2.0);
-        context.clip();
+        pen.save();
+        pen.begin_path();
+        pen.rect(rails.left - 1.0, 0.0, width, rails.bottom + 2.0);
+        pen.clip();
         self.elected();
         self.polls(&self.lanes[0].lane.requests);
         self.refused(&self.lanes[0].lane.limited);
@@ -141,7 +141,7 @@ impl Scene<'_> {
         if let Some(pointed) = &self.pointed {
             self.highlight(pointed);
         }
-        context.restore();
+        pen.restore();
     }
 
     fn axis(&self) {
@@ -152,10 +152,10 @@ impl Scene<'_> {
                 .take_while(|age| *age <= self.scale.span_us + 1.0)
         };
         let x = |age: f64| surface.crisp(self.scale.x(self.scale.now_us - age));
-        surface.context.set_fill_style_str(&self.palette.rule);
+        surface.pen.set_fill_style(&self.palette.rule);
         for age in ages() {
             // A rectangle: it is filled as it is, where a path is first made smooth at its edges.
-            surface.context.fill_rect(x(age) - 0.5, 0.0, 1.0, rails.bottom);
+            surface.pen.fill_rect(x(age) - 0.5, 0.0, 1.0, rails.bottom);
         }
         if self.anew {
             for age in ages() {
@@ -175,17 +175,17 @@ impl Scene<'_> {
         let (surface, rails, palette) = (self.surface, self.rails, self.palette);
         for election in self.elections {
             if let Some((from, to)) = election.band(&self.scale) {
-                surface.context.set_fill_style_str(&palette.lost_band);
-                surface.context.fill_rect(from, 0.0, to - from, rails.bottom);
+                surface.pen.set_fill_style(&palette.lost_band);
+                surface.pen.fill_rect(from, 0.0, to - from, rails.bottom);
             }
             let x = self.scale.x(election.at_us.unwrap_or(self.scale.now_us));
             let (words, y) = (&election.words, rails.bottom - 3.0);
             if election.at_us.is_some() {
-                surface.context.set_stroke_style_str(&palette.dim);
-                surface.dash(2.0, 3.0);
+                surface.pen.set_stroke_style(&palette.dim);
+                surface.pen.set_dash(2.0, 3.0);
                 let x = surface.crisp(x);
                 surface.line(x, 0.0, x, rails.bottom);
-                surface.dash(0.0, 0.0);
+                surface.pen.set_dash(0.0, 0.0);
             }
             let room = rails.right - x > 6.3 * words.chars().count() as f64 + 8.0;
             let (align, at) = if room { ("left", x + 5.0) } else { ("right", x - 5.0) };
@@ -197,7 +197,7 @@ impl Scene<'_> {
         let x = self.rails.left - 10.0;
         self.surface
             .text("event", x, self.rails.middle + 4.0, "right", &self.palette.dim);
-        self.surface.context.set_font(FONT_BOLD);
+        self.surface.pen.set_font(FONT_BOLD);
         for (lane, name) in ["poll", "stream"].into_iter().enumerate() {
             self.surface.text(
                 name,
@@ -207,7 +207,6 @@ impl Scene<'_> {
                 &self.palette.lanes_ink[lane],
             );
         }
-        // The page's fonts may have come since the last time.
-        self.surface.context.set_font(FONT);
+        self.surface.pen.set_font(FONT);
     }
 }

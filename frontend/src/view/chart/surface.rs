@@ -1,7 +1,7 @@
 //! A canvas that keeps its pixels in step with its size on the page and with the screen's pixel ratio.
 //!
-//! Its picture goes to the browser's compositor by itself (`OffscreenCanvas`): to draw on the canvas of the page would have the page
-//! walked through and painted anew on every frame, and its pixels copied, also where nothing was drawn.
+//! It is drawn by a worker ([`Pen`]), and its picture goes to the browser's compositor by itself (`OffscreenCanvas`): to draw on the canvas
+//! of the page would have the page walked through and painted anew on every frame, and its pixels copied, also where nothing was drawn.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,18 +9,19 @@ use std::rc::Rc;
 use leptos::prelude::window;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
-use web_sys::{HtmlCanvasElement, OffscreenCanvas, OffscreenCanvasRenderingContext2d, ResizeObserver};
+use web_sys::{HtmlCanvasElement, ResizeObserver};
+
+use super::pen::Pen;
 
 pub const FONT: &str = "11.5px Inter, system-ui, sans-serif";
 pub const FONT_BOLD: &str = "600 11.5px Inter, system-ui, sans-serif";
 
 pub struct Surface {
-    pub context: OffscreenCanvasRenderingContext2d,
+    pub pen: Pen,
     /// In CSS pixels.
     pub width: f64,
     pub height: f64,
     canvas: HtmlCanvasElement,
-    pixels: OffscreenCanvas,
     ratio: f64,
     resized: Rc<Cell<bool>>,
     observer: ResizeObserver,
@@ -28,21 +29,19 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// `None` where the browser gives no canvas or no observer: the tables are still there.
+    /// `None` where the browser gives no canvas, no worker or no observer: the tables are still there.
     pub fn new(canvas: HtmlCanvasElement) -> Option<Self> {
-        let pixels = canvas.transfer_control_to_offscreen().ok()?;
-        let context = pixels.get_context("2d").ok()??.dyn_into().ok()?;
+        let pen = Pen::new(canvas.transfer_control_to_offscreen().ok()?)?;
         let resized = Rc::new(Cell::new(true));
         let flag = Rc::clone(&resized);
         let on_resize = Closure::<dyn FnMut()>::new(move || flag.set(true));
         let observer = ResizeObserver::new(on_resize.as_ref().unchecked_ref()).ok()?;
         observer.observe(&canvas);
         Some(Self {
-            context,
+            pen,
             width: 0.0,
             height: 0.0,
             canvas,
-            pixels,
             ratio: 0.0,
             resized,
             observer,
@@ -60,11 +59,10 @@ impl Surface {
         self.ratio = ratio;
         self.width = f64::from(self.canvas.client_width());
         self.height = f64::from(self.canvas.client_height());
-        self.pixels.set_width((self.width * ratio).round() as u32);
-        self.pixels.set_height((self.height * ratio).round() as u32);
-        let _ = self.context.set_transform(ratio, 0.0, 0.0, ratio, 0.0, 0.0);
+        let (width, height) = ((self.width * ratio).round(), (self.height * ratio).round());
+        self.pen.resize(width, height, ratio);
         // A canvas of a new size has forgotten it.
-        self.context.set_font(FONT);
+        self.pen.set_font(FONT);
         true
     }
 
@@ -79,51 +77,41 @@ impl Surface {
     }
 
     pub fn clear(&self) {
-        self.context.clear_rect(0.0, 0.0, self.width, self.height);
+        self.pen.clear_rect(0.0, 0.0, self.width, self.height);
     }
 
     /// A straight line of the current stroke.
     pub fn line(&self, x0: f64, y0: f64, x1: f64, y1: f64) {
-        self.context.begin_path();
-        self.context.move_to(x0, y0);
-        self.context.line_to(x1, y1);
-        self.context.stroke();
+        self.pen.begin_path();
+        self.pen.move_to(x0, y0);
+        self.pen.line_to(x1, y1);
+        self.pen.stroke();
     }
 
     pub fn text(&self, text: &str, x: f64, y: f64, align: &str, colour: &str) {
-        self.context.set_text_align(align);
-        self.context.set_fill_style_str(colour);
-        let _ = self.context.fill_text(text, x, y);
-    }
-
-    /// Dashes of `on` and `off` pixels; a full line for 0.
-    pub fn dash(&self, on: f64, off: f64) {
-        let pattern = js_sys::Array::new();
-        if on > 0.0 {
-            pattern.push(&on.into());
-            pattern.push(&off.into());
-        }
-        let _ = self.context.set_line_dash(&pattern);
+        self.pen.set_text_align(align);
+        self.pen.set_fill_style(colour);
+        self.pen.fill_text(text, x, y);
     }
 
     /// Slanted lines over a rectangle.
     pub fn hatch(&self, x: f64, y: f64, width: f64, height: f64, colour: &str) {
-        let context = &self.context;
-        context.save();
-        context.begin_path();
-        context.rect(x, y, width, height);
-        context.clip();
-        context.set_stroke_style_str(colour);
-        context.set_line_width(1.0);
-        context.begin_path();
+        let pen = &self.pen;
+        pen.save();
+        pen.begin_path();
+        pen.rect(x, y, width, height);
+        pen.clip();
+        pen.set_stroke_style(colour);
+        pen.set_line_width(1.0);
+        pen.begin_path();
         let mut at = x - height;
         while at < x + width {
-            context.move_to(at, y + height);
-            context.line_to(at + height, y);
+            pen.move_to(at, y + height);
+            pen.line_to(at + height, y);
             at += 7.0;
         }
-        context.stroke();
-        context.restore();
+        pen.stroke();
+        pen.restore();
     }
 }
 

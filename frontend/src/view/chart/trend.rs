@@ -106,8 +106,8 @@ impl Trend<'_> {
     pub fn draw(&self) {
         let surface = self.surface;
         surface.clear();
-        surface.dash(0.0, 0.0);
-        surface.context.set_font(FONT);
+        surface.pen.set_dash(0.0, 0.0);
+        surface.pen.set_font(FONT);
         let time = self.time();
         // With nothing to show the axis still stands: from 0.1 ms to 1 s.
         let (low, high) = extent(self.lanes.iter().flat_map(|lane| &lane.buckets)).unwrap_or((1e2, 1e6));
@@ -124,8 +124,8 @@ impl Trend<'_> {
 
     fn axes(&self, time: &TimeScale, scale: &LogScale) {
         let surface = self.surface;
-        surface.context.set_stroke_style_str(&self.palette.rule);
-        surface.context.set_line_width(1.0);
+        surface.pen.set_stroke_style(&self.palette.rule);
+        surface.pen.set_line_width(1.0);
         for (us, label) in scale.ticks() {
             let y = surface.crisp(scale.y(us));
             surface.line(time.left, y, time.right, y);
@@ -147,46 +147,44 @@ impl Trend<'_> {
     }
 
     fn stretch(&self, time: &TimeScale, scale: &LogScale, lane: usize, buckets: &[Bucket]) {
-        let context = &self.surface.context;
+        let pen = &self.surface.pen;
         let x = |bucket: &Bucket| time.x(bucket.start_us + 0.5e6).max(time.left);
         let [Some(first), Some(last)] = [buckets.first(), buckets.last()] else {
             return;
         };
         // A second on its own still gets the width of a second.
         let (from, to) = (x(first) - 1.5, x(last) + 1.5);
-        context.set_fill_style_str(&self.palette.bands[lane]);
-        context.begin_path();
-        context.move_to(from, scale.y(first.p99_us));
+        pen.set_fill_style(&self.palette.bands[lane]);
+        pen.begin_path();
+        pen.move_to(from, scale.y(first.p99_us));
         for bucket in buckets {
-            context.line_to(x(bucket), scale.y(bucket.p99_us));
+            pen.line_to(x(bucket), scale.y(bucket.p99_us));
         }
-        context.line_to(to, scale.y(last.p99_us));
-        context.line_to(to, scale.y(last.p5_us));
+        pen.line_to(to, scale.y(last.p99_us));
+        pen.line_to(to, scale.y(last.p5_us));
         for bucket in buckets.iter().rev() {
-            context.line_to(x(bucket), scale.y(bucket.p5_us));
+            pen.line_to(x(bucket), scale.y(bucket.p5_us));
         }
-        context.line_to(from, scale.y(first.p5_us));
-        context.fill();
-        context.set_stroke_style_str(&self.palette.lanes[lane]);
-        context.set_line_width(1.75);
-        context.set_line_join("round");
-        context.begin_path();
-        context.move_to(from, scale.y(first.p50_us));
+        pen.line_to(from, scale.y(first.p5_us));
+        pen.fill();
+        pen.set_stroke_style(&self.palette.lanes[lane]);
+        pen.set_line_width(1.75);
+        pen.set_line_join("round");
+        pen.begin_path();
+        pen.move_to(from, scale.y(first.p50_us));
         for bucket in buckets {
-            context.line_to(x(bucket), scale.y(bucket.p50_us));
+            pen.line_to(x(bucket), scale.y(bucket.p50_us));
         }
-        context.line_to(to, scale.y(last.p50_us));
-        context.stroke();
+        pen.line_to(to, scale.y(last.p50_us));
+        pen.stroke();
     }
 
     /// Nobody led: a band behind everything.
     fn leaderless(&self, time: &TimeScale, scale: &LogScale) {
-        self.surface.context.set_fill_style_str(&self.palette.lost_band);
+        self.surface.pen.set_fill_style(&self.palette.lost_band);
         for election in &self.elections {
             if let Some((from, to)) = election.band(time) {
-                self.surface
-                    .context
-                    .fill_rect(from, 16.0, to - from, scale.bottom - 16.0);
+                self.surface.pen.fill_rect(from, 16.0, to - from, scale.bottom - 16.0);
             }
         }
     }
@@ -194,11 +192,11 @@ impl Trend<'_> {
     /// Epoch changes and new leaders as dashed lines, gaps as triangles on the axis, the second that is pointed at.
     fn marks(&self, time: &TimeScale, scale: &LogScale) {
         let (surface, palette) = (self.surface, self.palette);
-        let context = &surface.context;
+        let pen = &surface.pen;
         let seen = |us: &&f64| **us > self.now_us - self.span_us;
-        context.set_stroke_style_str(&palette.dim);
-        context.set_line_width(1.0);
-        surface.dash(2.0, 3.0);
+        pen.set_stroke_style(&palette.dim);
+        pen.set_line_width(1.0);
+        surface.pen.set_dash(2.0, 3.0);
         let epochs = self.epochs_us.iter().map(|us| (*us, "new log"));
         let elected = |election: &'_ Election| Some((election.at_us?, election.words.clone()));
         let elections: Vec<_> = self.elections.iter().filter_map(elected).collect();
@@ -219,20 +217,20 @@ impl Trend<'_> {
                 free = from - 8.0;
             }
         }
-        surface.dash(0.0, 0.0);
-        context.set_fill_style_str(&palette.lost);
-        context.begin_path();
+        surface.pen.set_dash(0.0, 0.0);
+        pen.set_fill_style(&palette.lost);
+        pen.begin_path();
         for (lane, y) in [(0, scale.bottom - 7.0), (1, scale.bottom)] {
             for us in self.lanes[lane].gaps_us.iter().filter(seen) {
                 let x = time.x(*us);
-                context.move_to(x - 4.0, y);
-                context.line_to(x + 4.0, y);
-                context.line_to(x, y - 6.5);
+                pen.move_to(x - 4.0, y);
+                pen.line_to(x + 4.0, y);
+                pen.line_to(x, y - 6.5);
             }
         }
-        context.fill();
+        pen.fill();
         if let Some(us) = self.pointed_us {
-            context.set_stroke_style_str(&palette.dim);
+            pen.set_stroke_style(&palette.dim);
             let x = surface.crisp(time.x(us + 0.5e6));
             surface.line(x, 2.0, x, scale.bottom);
         }

@@ -105,7 +105,7 @@ pub(super) fn round_up(most: f64) -> f64 {
 }
 
 fn draw(surface: &Surface, palette: &Palette, moments: &[LimitMoment], now_us: f64) {
-    let context = &surface.context;
+    let pen = &surface.pen;
     surface.clear();
     let (top, bottom) = (8.0, surface.height - 22.0);
     let time = TimeScale {
@@ -117,9 +117,9 @@ fn draw(surface: &Surface, palette: &Palette, moments: &[LimitMoment], now_us: f
     let asked = |moment: &LimitMoment| (moment.counts.allowed + moment.counts.limited + moment.counts.shed) as f64;
     let most = round_up(moments.iter().map(asked).fold(0.0, f64::max));
     let y = |count: f64| bottom - count / most * (bottom - top);
-    context.set_font(FONT);
-    context.set_line_width(1.0);
-    context.set_stroke_style_str(&palette.rule);
+    pen.set_font(FONT);
+    pen.set_line_width(1.0);
+    pen.set_stroke_style(&palette.rule);
     for count in [0.0, most / 2.0, most] {
         surface.line(LEFT, surface.crisp(y(count)), time.right, surface.crisp(y(count)));
         surface.text(
@@ -151,15 +151,15 @@ fn draw(surface: &Surface, palette: &Palette, moments: &[LimitMoment], now_us: f
                 let to = from + count as f64;
                 // A single one among thousands must still be seen.
                 let height = (y(from) - y(to)).max(2.0);
-                context.set_fill_style_str(colour);
-                context.fill_rect(x, y(from) - height, width, height);
+                pen.set_fill_style(colour);
+                pen.fill_rect(x, y(from) - height, width, height);
                 from = to;
             }
         }
         if counts.shed > 0 {
             let height = (y(from) - y(from + counts.shed as f64)).max(3.0);
-            context.set_stroke_style_str(&palette.lost);
-            context.stroke_rect(x, y(from) - height, width, height);
+            pen.set_stroke_style(&palette.lost);
+            pen.stroke_rect(x, y(from) - height, width, height);
         }
     }
 }

@@ -348,7 +348,7 @@ fn lines(burst: &Burst) -> Vec<Vec<String>> {
 }
 
 fn draw(surface: &Surface, palette: &Palette, burst: &Burst) {
-    let context = &surface.context;
+    let pen = &surface.pen;
     surface.clear();
     if burst.planned == 0 {
         return;
@@ -357,9 +357,9 @@ fn draw(surface: &Surface, palette: &Palette, burst: &Burst) {
     let (top, bottom) = (16.0, surface.height - 18.0);
     let middle = surface.crisp((top + bottom) / 2.0);
     let span_us = burst.shots.last().map_or(0.0, |shot| shot.sent_us).max(1e6);
-    context.set_font(FONT);
-    context.set_line_width(1.0);
-    context.set_stroke_style_str(&palette.edge);
+    pen.set_font(FONT);
+    pen.set_line_width(1.0);
+    pen.set_stroke_style(&palette.edge);
     surface.line(left, middle, right, middle);
     surface.text("admitted", left, top - 5.0, "left", &palette.dim);
     surface.text("refused", left, bottom + 13.0, "left", &palette.lost);
@@ -370,20 +370,20 @@ fn draw(surface: &Surface, palette: &Palette, burst: &Burst) {
         "right",
         &palette.faint,
     );
-    context.set_line_width(((right - left) / f64::from(burst.planned.max(1)) * 0.6).clamp(1.0, 4.0));
+    pen.set_line_width(((right - left) / f64::from(burst.planned.max(1)) * 0.6).clamp(1.0, 4.0));
     for (at, end, colour) in [
         (0, top, &palette.ink),
         (1, bottom, &palette.lost),
         (2, bottom, &palette.edge),
     ] {
-        context.set_stroke_style_str(colour);
-        context.begin_path();
+        pen.set_stroke_style(colour);
+        pen.begin_path();
         for shot in burst.shots.iter().filter(|shot| shot.status.map(place) == Some(at)) {
             let x = left + 3.0 + shot.sent_us / span_us * (right - left - 6.0);
-            context.move_to(x, middle);
-            context.line_to(x, end);
+            pen.move_to(x, middle);
+            pen.line_to(x, end);
         }
-        context.stroke();
+        pen.stroke();
     }
 }
 

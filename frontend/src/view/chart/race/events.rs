@@ -15,17 +15,17 @@ impl Scene<'_> {
 
     /// Lines and areas from the middle to the lane, and the points at which they arrived.
     pub(super) fn events(&self, lane: usize) {
-        let context = &self.surface.context;
+        let pen = &self.surface.pen;
         let (middle, rail) = (self.rails.middle, self.rails.lanes[lane]);
         let mut arrived: Vec<[f64; 2]> = Vec::new();
         let mut lines: Vec<[f64; 2]> = Vec::new();
-        context.set_stroke_style_str(&self.palette.lanes[lane]);
-        context.set_fill_style_str(&self.palette.lanes[lane]);
-        context.set_line_width(1.0);
+        pen.set_stroke_style(&self.palette.lanes[lane]);
+        pen.set_fill_style(&self.palette.lanes[lane]);
+        pen.set_line_width(1.0);
         // Light enough that the lines at its edges, where a delivery begins and ends, still stand out.
-        context.set_global_alpha(0.36);
+        pen.set_alpha(0.36);
 
-        context.begin_path();
+        pen.begin_path();
         shapes(
             self.visible(),
             lane,
@@ -40,10 +40,10 @@ impl Scene<'_> {
                     if r0.max(r1) < self.rails.left - 4.0 {
                         return;
                     }
-                    context.move_to(p0 - 0.5, middle);
-                    context.line_to(p1 + 0.5, middle);
-                    context.line_to(r1 + 0.5, rail);
-                    context.line_to(r0 - 0.5, rail);
+                    pen.move_to(p0 - 0.5, middle);
+                    pen.line_to(p1 + 0.5, middle);
+                    pen.line_to(r1 + 0.5, rail);
+                    pen.line_to(r0 - 0.5, rail);
                     arrived.push([r0, r1]);
                     lines.extend([[p0, r0], [p1, r1]]);
                 }
@@ -59,47 +59,47 @@ impl Scene<'_> {
                 }
             },
         );
-        context.fill();
-        context.set_global_alpha(if lane == 0 { 0.62 } else { 0.8 });
-        context.begin_path();
+        pen.fill();
+        pen.set_alpha(if lane == 0 { 0.62 } else { 0.8 });
+        pen.begin_path();
         for [happened, received] in lines {
-            context.move_to(happened, middle);
-            context.line_to(received, rail);
+            pen.move_to(happened, middle);
+            pen.line_to(received, rail);
         }
-        context.stroke();
-        context.set_global_alpha(1.0);
+        pen.stroke();
+        pen.set_alpha(1.0);
         self.points(&arrived, rail, if lane == 0 { 4.0 } else { 3.0 });
     }
 
     /// Points, or bars where they touch.
     fn points(&self, arrived: &[[f64; 2]], y: f64, radius: f64) {
-        let context = &self.surface.context;
-        context.begin_path();
+        let pen = &self.surface.pen;
+        pen.begin_path();
         let mut last = f64::NEG_INFINITY;
         for [from, to] in arrived {
             if to - from > 2.0 {
-                context.rect(from - 1.0, y - 2.0, to - from + 2.0, 4.0);
+                pen.rect(from - 1.0, y - 2.0, to - from + 2.0, 4.0);
             } else if (from - last).abs() > 0.8 {
-                context.move_to(from + radius, y);
-                let _ = context.arc(*from, y, radius, 0.0, std::f64::consts::TAU);
+                pen.move_to(from + radius, y);
+                pen.circle(*from, y, radius);
             }
             last = *to;
         }
-        context.fill();
+        pen.fill();
     }
 
     /// Every event at the moment it happened, whichever lane told of it: dots, or bars where they touch.
     pub(super) fn happened(&self) {
-        let context = &self.surface.context;
-        context.set_fill_style_str(&self.palette.dot);
+        let pen = &self.surface.pen;
+        pen.set_fill_style(&self.palette.dot);
         let y = self.rails.middle;
         let mut bar: Option<[f64; 2]> = None;
         let draw = |bar: Option<[f64; 2]>| {
             if let Some([from, to]) = bar {
-                context.fill_rect(from - 0.5, y - 2.0, to - from + 1.2, 4.0);
+                pen.fill_rect(from - 0.5, y - 2.0, to - from + 1.2, 4.0);
             }
         };
-        context.begin_path();
+        pen.begin_path();
         for column in self.columns.between(self.scale.left_us(), self.scale.now_us) {
             let [poll, stream] = &column.lanes;
             let fuller = if poll.count > stream.count { poll } else { stream };
@@ -114,25 +114,25 @@ impl Scene<'_> {
             }
             for mark in fuller.marks() {
                 let x = self.scale.x(mark.produced_us);
-                context.move_to(x + 2.1, y);
-                let _ = context.arc(x, y, 2.1, 0.0, std::f64::consts::TAU);
+                pen.move_to(x + 2.1, y);
+                pen.circle(x, y, 2.1);
             }
         }
         draw(bar);
-        context.fill();
+        pen.fill();
     }
 
     /// Dashed: what the other lane has brought and this one has not yet.
     pub(super) fn awaited(&self, lane: usize) {
         let (surface, scene) = (self.surface, &self.lanes[lane]);
-        let context = &surface.context;
+        let pen = &surface.pen;
         let (middle, rail) = (self.rails.middle, self.rails.lanes[lane]);
         let to = self.scale.x(scene.expected_us.max(self.scale.now_us));
-        context.set_stroke_style_str(&self.palette.lanes[lane]);
-        context.set_line_width(1.0);
-        context.set_global_alpha(0.5);
-        surface.dash(2.0, 3.0);
-        context.begin_path();
+        pen.set_stroke_style(&self.palette.lanes[lane]);
+        pen.set_line_width(1.0);
+        pen.set_alpha(0.5);
+        surface.pen.set_dash(2.0, 3.0);
+        pen.begin_path();
         let mut last = f64::NEG_INFINITY;
         for column in self
             .columns
@@ -144,29 +144,29 @@ impl Scene<'_> {
                 last = x;
                 // The line ends where now is: further than that nobody knows.
                 let share = ((self.rails.right - x) / (to - x).max(1.0)).clamp(0.0, 1.0);
-                context.move_to(x, middle);
-                context.line_to(x + (to - x) * share, middle + (rail - middle) * share);
+                pen.move_to(x, middle);
+                pen.line_to(x + (to - x) * share, middle + (rail - middle) * share);
             }
         }
-        context.stroke();
-        surface.dash(0.0, 0.0);
-        context.set_global_alpha(1.0);
+        pen.stroke();
+        surface.pen.set_dash(0.0, 0.0);
+        pen.set_alpha(1.0);
     }
 
     pub(super) fn highlight(&self, pointed: &Pointed) {
-        let context = &self.surface.context;
+        let pen = &self.surface.pen;
         let x = self.scale.x(pointed.produced_us);
-        context.set_line_width(2.5);
+        pen.set_line_width(2.5);
         for (lane, received) in pointed.received_us.iter().enumerate() {
             if let Some(received) = received {
-                context.set_stroke_style_str(&self.palette.lanes[lane]);
-                context.set_fill_style_str(&self.palette.lanes[lane]);
+                pen.set_stroke_style(&self.palette.lanes[lane]);
+                pen.set_fill_style(&self.palette.lanes[lane]);
                 self.surface
                     .line(x, self.rails.middle, self.scale.x(*received), self.rails.lanes[lane]);
                 self.points(&[[self.scale.x(*received); 2]], self.rails.lanes[lane], 5.0);
             }
         }
-        context.set_fill_style_str(&self.palette.ink);
+        pen.set_fill_style(&self.palette.ink);
         self.points(&[[x, x]], self.rails.middle, 4.0);
     }
 }

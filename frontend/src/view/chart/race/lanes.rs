@@ -1,5 +1,7 @@
 //! The background of the race: polls as bars, the lanes' lines, stretches without a connection, gaps.
 
+use super::super::pen::width;
+use super::super::surface::FONT;
 use super::{GapBand, Outage, Pause, Scene};
 use crate::lane::Request;
 use crate::latency::Ring;
@@ -15,8 +17,8 @@ struct Label {
 impl Scene<'_> {
     /// Each poll as a bar from the question to the answer.
     pub(super) fn polls(&self, requests: &Ring<Request>) {
-        let context = &self.surface.context;
-        context.set_fill_style_str(&self.palette.bands[0]);
+        let pen = &self.surface.pen;
+        pen.set_fill_style(&self.palette.bands[0]);
         let mut drawn_from = f64::INFINITY;
         for request in requests
             .iter_back()
@@ -30,7 +32,7 @@ impl Scene<'_> {
             if to > from - 1.0 {
                 // A bar of a millisecond must still be seen; it ends where the answer came.
                 let from = from.min(to - 4.0);
-                context.fill_rect(from, 0.0, to - from, self.rails.middle);
+                pen.fill_rect(from, 0.0, to - from, self.rails.middle);
                 drawn_from = from;
             }
         }
@@ -40,24 +42,24 @@ impl Scene<'_> {
             .filter(|since| *since < self.scale.now_us)
         {
             let from = self.scale.x(since);
-            context.fill_rect(from, 0.0, (self.rails.right - from).max(2.0), self.rails.middle);
+            pen.fill_rect(from, 0.0, (self.rails.right - from).max(2.0), self.rails.middle);
         }
     }
 
     /// Each poll that found the quota spent (429), as a mark beneath the lane's line.
     pub(super) fn refused(&self, limited: &Ring<f64>) {
-        let context = &self.surface.context;
-        context.set_fill_style_str(&self.palette.lost);
-        context.begin_path();
+        let pen = &self.surface.pen;
+        pen.set_fill_style(&self.palette.lost);
+        pen.begin_path();
         let y = self.rails.lanes[0] + 18.0;
         let seen = |us: &&f64| **us >= self.scale.left_us();
         for us in limited.iter_back().take_while(seen) {
             let x = self.scale.x(*us);
-            context.move_to(x - 5.0, y);
-            context.line_to(x + 5.0, y);
-            context.line_to(x, y - 8.5);
+            pen.move_to(x - 5.0, y);
+            pen.line_to(x + 5.0, y);
+            pen.line_to(x, y - 8.5);
         }
-        context.fill();
+        pen.fill();
         if let Some(us) = limited.iter_back().next().filter(seen) {
             self.surface
                 .text("429", self.scale.x(*us) - 8.0, y, "right", &self.palette.lost);
@@ -67,16 +69,16 @@ impl Scene<'_> {
     /// A lane's line, since the page watches; hatched instead where the lane was down.
     pub(super) fn rail(&self, lane: usize) {
         let (surface, rails, palette) = (self.surface, self.rails, self.palette);
-        let context = &surface.context;
+        let pen = &surface.pen;
         let y = surface.crisp(rails.lanes[lane]);
         if lane == 0 {
-            context.set_fill_style_str(&palette.edge);
+            pen.set_fill_style(&palette.edge);
             let middle = surface.crisp(rails.middle) - 0.5;
-            context.fill_rect(rails.left, middle, rails.right - rails.left, 1.0);
+            pen.fill_rect(rails.left, middle, rails.right - rails.left, 1.0);
         }
-        context.set_fill_style_str(&palette.lanes[lane]);
-        context.set_global_alpha(0.6);
-        let line = |from: f64, to: f64| context.fill_rect(from, y - 0.75, to - from, 1.5);
+        pen.set_fill_style(&palette.lanes[lane]);
+        pen.set_alpha(0.6);
+        let line = |from: f64, to: f64| pen.fill_rect(from, y - 0.75, to - from, 1.5);
         let mut from = self.scale.x(self.began_us).clamp(rails.left, rails.right);
         for outage in self.lanes[lane].outages {
             let start = self.scale.x(outage.from_us).clamp(from, rails.right);
@@ -91,7 +93,7 @@ impl Scene<'_> {
             from = end;
         }
         line(from, rails.right);
-        context.set_global_alpha(1.0);
+        pen.set_alpha(1.0);
         for outage in self.lanes[lane].outages {
             let [start, end] = self.outage(outage);
             let colour = if outage.pause == Pause::Refused {
@@ -188,12 +190,12 @@ impl Scene<'_> {
 
     /// In the middle of what is seen of a stretch; none for one that is leaving the picture.
     fn label(&self, [start, end]: [f64; 2], words: String) -> Option<Label> {
-        let (rails, context) = (self.rails, &self.surface.context);
+        let rails = self.rails;
         let (from, to) = (start.max(rails.left), end.min(rails.right));
         if to <= from || to - from < (end - start) / 2.0 && to - from < 90.0 {
             return None;
         }
-        let width = context.measure_text(&words).map_or(0.0, |metrics| metrics.width()) + 14.0;
+        let width = width(&words, FONT) + 14.0;
         let furthest = (rails.right - width / 2.0).max(rails.left + width / 2.0);
         let middle = ((from + to) / 2.0).clamp(rails.left + width / 2.0, furthest);
         Some(Label { words, middle, width })
@@ -201,10 +203,8 @@ impl Scene<'_> {
 
     fn write(&self, labels: &[Label], y: f64, ink: &str) {
         for Label { words, middle, width } in labels {
-            self.surface.context.set_fill_style_str(&self.palette.panel);
-            self.surface
-                .context
-                .fill_rect(middle - width / 2.0, y - 10.0, *width, 20.0);
+            self.surface.pen.set_fill_style(&self.palette.panel);
+            self.surface.pen.fill_rect(middle - width / 2.0, y - 10.0, *width, 20.0);
             self.surface.text(words, *middle, y + 4.0, "center", ink);
         }
     }
