@@ -114,7 +114,8 @@ fn report(section: &mut Section, rounds: &[Both], version: &str) {
     section.remark(format!(
         "Both pages run in windows of one headless Chromium without a GPU, at the same time, at {RATE_HZ:.0} events a second. Figures \
          are CPU time (DevTools `Performance.getMetrics`, by the threads' clocks) divided by animation frames: of the main \
-         thread's tasks, drawing among them; of its scripts, WebAssembly among them; and of the page's whole process. \
+         thread's tasks; of its scripts, WebAssembly among them; and of the page's whole process, all its threads together. Freshet's \
+         pictures are drawn by a worker, on a thread that is a part of the process and not of the main thread; uPlot draws on the main thread. \
          *Freshet's page* is all of it, as a user has it after {HISTORY_S} s: it polls and streams the same topic, takes every event \
          twice, keeps the newest arrivals of each lane and the percentiles of each second, and draws the race on every frame, the \
          other pictures and figures when they change. *uPlot* {version} is one chart of one series, as large as the race, of the stream's \

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use freshet_wire::GapReason;
 
 /// One event, as it goes to every reader.
@@ -16,12 +16,41 @@ pub(super) struct Entry {
     pub(super) json: Bytes,
 }
 
+/// Where a window's events lie: those that follow each other in one piece of memory, with one count of its users. A page of many is read as
+/// it lies there, instead of from as many places, each with a count of its own.
+#[derive(Debug, Default)]
+struct Pieces {
+    piece: BytesMut,
+    /// How large the next one is.
+    bytes: usize,
+}
+
+impl Pieces {
+    /// A quiet topic holds little.
+    const LEAST: usize = 4 << 10;
+    /// Of what a reader holds of one event, so much more may stay in memory.
+    const MOST: usize = 64 << 10;
+
+    fn keep(&mut self, json: Bytes) -> Bytes {
+        if json.len() > Self::MOST / 8 {
+            return json;
+        }
+        if self.piece.capacity() < json.len() {
+            self.bytes = (self.bytes * 2).clamp(Self::LEAST.max(json.len()), Self::MOST);
+            self.piece = BytesMut::with_capacity(self.bytes);
+        }
+        self.piece.extend_from_slice(&json);
+        self.piece.split().freeze()
+    }
+}
+
 /// Events with growing offsets; the oldest go when the bytes run out, the newest always stays.
 #[derive(Debug)]
 pub(super) struct Window {
     first: u64,
     next: u64,
     entries: VecDeque<Entry>,
+    pieces: Pieces,
     bytes: usize,
     max_bytes: usize,
     /// When the newest of the dropped ones was ingested.
@@ -35,6 +64,7 @@ impl Window {
             first: next,
             next,
             entries: VecDeque::new(),
+            pieces: Pieces::default(),
             bytes: 0,
             max_bytes,
             dropped_us: None,
@@ -51,6 +81,7 @@ impl Window {
         entry.ingested_us = before_us.map_or(entry.ingested_us, |before_us| entry.ingested_us.max(before_us));
         self.next = entry.offset + 1;
         self.bytes += entry.json.len();
+        entry.json = self.pieces.keep(entry.json);
         self.entries.push_back(entry);
         while self.bytes > self.max_bytes && self.entries.len() > 1 {
             self.drop_oldest();
@@ -196,5 +227,28 @@ mod tests {
         assert!(window.push(entry(4, 1, 5)));
         assert_eq!(window.newest().unwrap().ingested_us, 10);
         assert_eq!(window.len(), 2);
+    }
+
+    #[test]
+    fn events_that_follow_each_other_lie_together_and_a_large_one_by_itself() {
+        let mut window = Window::new(1 << 30, 0);
+        let sizes = [300, 20, 3000, 20_000, 50, 8_000, 8_000];
+        for (offset, size) in (0..).zip(sizes) {
+            let json = Bytes::from(vec![b'a' + offset as u8; size]);
+            window.push(Entry {
+                json,
+                ..entry(offset, 0, 0)
+            });
+        }
+        let held: Vec<_> = window.from(0).map(|entry| entry.json.clone()).collect();
+        for (offset, json) in held.iter().enumerate() {
+            assert_eq!((json.len(), json[0]), (sizes[offset], b'a' + offset as u8));
+            assert!(json.iter().all(|byte| *byte == json[0]));
+        }
+        let follows = |one: usize, other: usize| held[one].as_ptr_range().end == held[other].as_ptr();
+        assert!(
+            follows(0, 1) && follows(1, 2) && follows(2, 4),
+            "the large one is not between them"
+        );
     }
 }
