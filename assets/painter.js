@@ -2,23 +2,25 @@
 //
 // The page says:  {canvas: number, pixels: OffscreenCanvas}   {canvas: number, gone: true}
 //                 {steps: Float32Array, words}   what to draw: see below; one such message a frame, for all pictures together
-// It is told:     how many of these were drawn since it was last told
+// It is told:     how many of these were drawn since it was last told   "again": what was drawn is lost, or would look better now
 "use strict";
 
-const TELL = 8; // a word back costs the page about as much as a message
+const TELL = 2; // a word back costs the page about as much as a message
 
-// Lengths and colours of what was there before are kept by each picture's own context.
+// Each picture's context keeps what was set in it.
 const pictures = new Map();
 // Where steps of a picture go that is not there any more.
 const nowhere = new OffscreenCanvas(1, 1).getContext("2d");
 let drawn = 0;
 
-// Fonts of the page are not those of a worker. Without it words are written in the next font of the list.
-const font = new FontFace("Inter", 'url("/fonts/inter-latin.woff2") format("woff2")', { weight: "400 700" });
-const ready = font.load().then(
-  () => self.fonts.add(font),
-  () => {},
-);
+// The page's fonts are not those of a worker. Until it is there, words are in the next font of the list.
+async function load_font() {
+  const font = new FontFace("Inter", 'url("/fonts/inter-latin.woff2") format("woff2")', { weight: "400 700" });
+  self.fonts.add(await font.load());
+  postMessage("again");
+}
+
+load_font().catch(() => {});
 
 // Each step is its number (frontend/src/view/chart/pen.rs has the same), then what it is about; texts are taken from `words`, one by one.
 function draw(steps, words) {
@@ -117,9 +119,9 @@ function draw(steps, words) {
   }
 }
 
-onmessage = async ({ data }) => {
-  await ready;
+onmessage = ({ data }) => {
   if (data.pixels) {
+    data.pixels.addEventListener("contextrestored", () => postMessage("again"));
     pictures.set(data.canvas, data.pixels.getContext("2d"));
   } else if (data.gone) {
     pictures.delete(data.canvas);

@@ -1,6 +1,6 @@
 //! The page's report on itself: `window.__freshet(SECONDS)` gives an object with what the page counted, and measured over the last
 //! seconds (5). Browser tests hold it against what the server counted; it tells nothing that the page does not show, but the
-//! fingerprints of what came: `ranges`, a topic each, `["EPOCH/PARTITION/FROM_OFFSET", HASH]` of whole ranges
+//! fingerprints of what came: `ranges`, a topic each, `[["EPOCH/PARTITION/FROM_OFFSET", HASH], …]` of whole ranges
 //! ([`RangeHash`]), the same in two lanes that saw the same bytes. Built by hand: a serializer would weigh more than the rest.
 
 use js_sys::{Array, Object, Reflect};

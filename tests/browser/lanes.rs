@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use freshet_tests::Follower;
 use freshet_tests::http::get;
-use serde_json::Value;
+use freshet_tests::{Browser, Follower, Program};
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::page::{MOVES, Page, count};
+use crate::page::{MOVES, Page, count, seen};
 
 #[tokio::test]
 async fn both_lanes_move_on_an_isolated_page_without_a_complaint() {
@@ -89,6 +89,31 @@ async fn the_numbers_of_the_page_are_those_of_the_server() {
     assert!(agreed, "page: {report:#}\nserver: {:#?}", page.topics().await.readers);
 }
 
+#[tokio::test]
+async fn without_the_thread_that_draws_the_page_says_so_and_its_figures_go_on() {
+    let mut page = Page {
+        browser: Browser::start().await,
+        program: Program::start(&[]).await,
+    };
+    page.browser.devtools("Network.enable", json!({})).await;
+    let blocked = json!({"urls": ["*painter.js"]});
+    page.browser.devtools("Network.setBlockedURLs", blocked).await;
+    let url = format!("http://{}/", page.program.address);
+    page.browser.open(&url).await;
+    page.is_live().await;
+    page.shows("The pictures cannot be drawn.").await;
+    let report = page.report(5).await;
+    let more = format!(
+        "it.stream.counters.events > {} + 20 && !it.paused",
+        count(&report, "stream", "events")
+    );
+    page.until("the lanes to go on", &more).await;
+    let figures = "[...document.querySelectorAll('.lane:not(.stale) .value')].filter(it => /[0-9]/.test(it.innerText)).length === 2";
+    page.browser
+        .wait_for("each lane to have a figure", MOVES, figures)
+        .await;
+}
+
 /// What waits for a page that takes nothing is bounded: the stream is let go, and read on from where the page was.
 #[tokio::test]
 async fn a_page_that_stood_still_under_load_reads_on_where_it_was() {
@@ -130,14 +155,6 @@ fn fingerprints(events: &Follower) -> BTreeMap<String, String> {
     let whole = ranges.into_iter().filter(|(_, (count, _))| *count == 64);
     whole
         .map(|(from, (_, hash))| (format!("{epoch}/0/{from}"), format!("{hash:016x}")))
-        .collect()
-}
-
-/// The fingerprints that one of the page's lanes has.
-fn seen(report: &Value, lane: &str, topic: &str) -> BTreeMap<String, String> {
-    serde_json::from_value::<Vec<(String, String)>>(report[lane]["ranges"][topic].clone())
-        .unwrap()
-        .into_iter()
         .collect()
 }
 

@@ -166,6 +166,14 @@ pub(crate) fn count(report: &Value, lane: &str, name: &str) -> u64 {
     number(report, &format!("/{lane}/counters/{name}")) as u64
 }
 
+/// The fingerprints that one of the page's lanes has.
+pub(crate) fn seen(report: &Value, lane: &str, topic: &str) -> BTreeMap<String, String> {
+    serde_json::from_value::<Vec<(String, String)>>(report[lane]["ranges"][topic].clone())
+        .unwrap()
+        .into_iter()
+        .collect()
+}
+
 /// A figure worth having in the log also of a run in which nothing failed.
 pub(crate) fn say(figure: &str) {
     // Past the capture of `cargo test`, which shows only what failed.

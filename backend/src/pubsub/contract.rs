@@ -734,6 +734,7 @@ pub async fn a_time_is_found(harness: &impl Harness) {
     let end = events[4].offset + 1;
     assert_eq!(at(events[4].ingested_us + 1).await, end);
     assert_eq!(at(now_us() + 3_600_000_000).await, end, "nothing comes from the future");
+    assert_eq!(at(i64::MAX).await, end, "later than any time is the end");
     engine.close().await;
 }
 

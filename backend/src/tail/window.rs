@@ -19,28 +19,27 @@ pub(super) struct Entry {
 /// Where a window's events lie: those that follow each other in one piece of memory, with one count of its users. A page of many is read as
 /// it lies there, instead of from as many places, each with a count of its own.
 #[derive(Debug, Default)]
-struct Pieces {
-    piece: BytesMut,
-    /// How large the next one is.
-    bytes: usize,
-}
+struct Pieces(BytesMut);
 
 impl Pieces {
     /// A quiet topic holds little.
-    const LEAST: usize = 4 << 10;
-    /// Of what a reader holds of one event, so much more may stay in memory.
+    const LEAST: usize = 2 << 10;
+    /// A reader that holds one event keeps its whole piece in memory.
     const MOST: usize = 64 << 10;
+    /// What the window holds beyond its events, at both its ends, is a small part of them.
+    const SHARE: usize = 16;
 
-    fn keep(&mut self, json: Bytes) -> Bytes {
-        if json.len() > Self::MOST / 8 {
+    /// Moves an event of a window that holds so many bytes to where its neighbours are, unless it is large itself.
+    fn keep(&mut self, json: Bytes, held: usize) -> Bytes {
+        let most = (held / Self::SHARE).clamp(Self::LEAST, Self::MOST);
+        if json.len() > most / 4 {
             return json;
         }
-        if self.piece.capacity() < json.len() {
-            self.bytes = (self.bytes * 2).clamp(Self::LEAST.max(json.len()), Self::MOST);
-            self.piece = BytesMut::with_capacity(self.bytes);
+        if self.0.capacity() < json.len() {
+            self.0 = BytesMut::with_capacity(most);
         }
-        self.piece.extend_from_slice(&json);
-        self.piece.split().freeze()
+        self.0.extend_from_slice(&json);
+        self.0.split().freeze()
     }
 }
 
@@ -81,7 +80,7 @@ impl Window {
         entry.ingested_us = before_us.map_or(entry.ingested_us, |before_us| entry.ingested_us.max(before_us));
         self.next = entry.offset + 1;
         self.bytes += entry.json.len();
-        entry.json = self.pieces.keep(entry.json);
+        entry.json = self.pieces.keep(entry.json, self.bytes);
         self.entries.push_back(entry);
         while self.bytes > self.max_bytes && self.entries.len() > 1 {
             self.drop_oldest();
@@ -232,7 +231,7 @@ mod tests {
     #[test]
     fn events_that_follow_each_other_lie_together_and_a_large_one_by_itself() {
         let mut window = Window::new(1 << 30, 0);
-        let sizes = [300, 20, 3000, 20_000, 50, 8_000, 8_000];
+        let sizes = [300, 20, 400, 20_000, 50, 8_000, 60];
         for (offset, size) in (0..).zip(sizes) {
             let json = Bytes::from(vec![b'a' + offset as u8; size]);
             window.push(Entry {

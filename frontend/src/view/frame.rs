@@ -1,6 +1,7 @@
 //! The page's one animation loop: everything that moves is painted from here, at most once a frame.
 //!
-//! Painters get plain data. Canvases draw at once; the figures of what is seen together are written to signals in one frame
+//! Painters get plain data. What is drawn on canvases goes to the painter's thread at the end of the
+//! frame; the figures of what is seen together are written to signals in one frame
 //! (`tick`, four times a second), so that the browser lays out the page once for all of them, and only when they changed. A
 //! hidden tab gets no frames from the browser, so nothing is drawn there.
 
@@ -81,19 +82,22 @@ pub fn start(ui: Ui) {
     let (mut next_ms, mut ticks) = (0.0, 0_u32);
     let mut shown_us = 0.0;
     every_frame(move |at_ms| {
-        let tick = at_ms >= next_ms;
-        // A machine that is too slow for every frame's pictures shows some of them; the figures come in time.
-        if pen::is_ahead() && !tick {
+        // A machine that is too slow for every frame's pictures has fewer frames, instead of pictures that lag behind the figures.
+        if pen::is_ahead() {
             return;
         }
         let model = handle.model();
         let now_us = handle.now_us();
         // A tab that was hidden is seen again: nothing waits for its turn, and a browser may have let go of the pictures.
         let is_back = at_ms - next_ms > AWAY_MS;
+        if is_back {
+            pen::forget();
+        }
         let repaint = REPAINT.replace(false) || is_back;
         if repaint {
             palette = Palette::read();
         }
+        let tick = at_ms >= next_ms;
         let second = is_back || tick && ticks.is_multiple_of(4);
         if tick {
             // In step with time, but what a hidden tab left out is not made up for.

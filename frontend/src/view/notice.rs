@@ -4,6 +4,7 @@ use freshet_wire::{Deliveries, Engine, EngineState, Topic};
 use leptos::prelude::*;
 
 use super::bind::{Class, Text, class, if_empty, live};
+use super::chart::pen;
 use super::format;
 use super::frame::{on_frame, put};
 use crate::lane::{Lane, LaneId, Status};
@@ -78,10 +79,17 @@ fn trouble(model: &Model, now_us: f64) -> Option<(String, String)> {
         ];
         return Some((String::from("Polling has spent its quota."), why.concat()));
     }
-    model
-        .problem
-        .as_ref()
+    let refused = model.problem.as_ref();
+    refused
         .map(|problem| (String::from("The server refused something."), problem.clone()))
+        .or_else(|| pen::is_broken().then(undrawn))
+}
+
+fn undrawn() -> (String, String) {
+    (
+        String::from("The pictures cannot be drawn."),
+        String::from("The browser does not run the thread that draws them. Each has its figures as a table, too."),
+    )
 }
 
 /// The engine behind the shared topics, where it is down: both lanes are live then, and bring nothing new.

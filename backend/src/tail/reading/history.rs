@@ -35,16 +35,24 @@ impl History {
     /// Reads it, when it is this reader's turn and at a pace that leaves the others alone. What stands there a second time is taken out.
     pub async fn read(&self, tail: &Tail, budget: Budget) -> Result<Chunk, PubSubError> {
         if tail.engine.capabilities().idempotent {
-            let mut chunk = self.fetch(tail, self.from, budget).await?;
-            chunk.end_at(self.end);
-            return Ok(chunk);
+            return self.fetch_from(tail, budget).await;
         }
         let mut scan = self.look_back(tail).await?;
-        let mut chunk = self.fetch(tail, self.from, budget).await?;
-        chunk.end_at(self.end);
+        let mut chunk = self.fetch_from(tail, budget).await?;
         scan.recent.sift(&mut chunk.events, &mut chunk.vacant);
         scan.next = chunk.next;
         tail.scans.keep(scan);
+        Ok(chunk)
+    }
+
+    async fn fetch_from(&self, tail: &Tail, budget: Budget) -> Result<Chunk, PubSubError> {
+        let most = usize::try_from(self.end - self.from).unwrap_or(usize::MAX);
+        let budget = Budget {
+            events: budget.events.min(most),
+            ..budget
+        };
+        let mut chunk = self.fetch(tail, self.from, budget).await?;
+        chunk.end_at(self.end);
         Ok(chunk)
     }
 

@@ -56,7 +56,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds a position in its topic. Waits only where a time has to be looked up in the engine's log.
+    /// Finds a position in its topic. Waits only where a time, or the log's end, has to be asked of the engine.
     pub async fn find(tail: &Tail, from: &From) -> Result<Self, ReadError> {
         let topic = tail
             .topic(&from.topic)
@@ -210,7 +210,9 @@ impl Place {
             return;
         }
         if let Some(wanted) = self.wanted.take() {
-            if self.take(log, wanted.as_ref(), None).is_err() {
+            // Who was given a cursor of this very log may have it from a process that has heard of more.
+            let known = matches!(wanted, Some(Position::Cursor(_))).then(|| vec![u64::MAX; log.partitions.len()]);
+            if self.take(log, wanted.as_ref(), known.as_deref()).is_err() {
                 // It was asked for before anybody could say that it is not there.
                 let _ = self.take(log, Some(&Position::Latest), None);
                 self.gaps.push(told(&self.topic, 0, 0, None, GapReason::Epoch));

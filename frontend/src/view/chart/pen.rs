@@ -1,7 +1,7 @@
 //! What is drawn, written down as steps and handed to a worker (`assets/painter.js`) once a frame: to fill the pixels of a picture takes
 //! longer than all else that the page does in a frame, and what draws holds up neither lanes nor figures.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Array, Float32Array, Object, Reflect};
@@ -15,8 +15,11 @@ const WORKER: &str = "/painter.js";
 /// Behind each of the texts of a frame; it stands in none of them.
 const APART: char = '\0';
 
-/// Frames that the worker has not drawn yet, at most; it tells of every eighth one. A page that is further ahead leaves frames out.
-const MOST_AHEAD: u32 = 24;
+/// Frames that the worker may have before it. A page that is further ahead leaves frames out, so that pictures and figures stay together.
+const MOST_AHEAD: u32 = 4;
+
+/// A worker that draws nothing for so many frames of the page's is given up: three seconds at 60 frames a second.
+const MOST_WAIT: u32 = 180;
 
 /// A step of the worker's, by its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +55,7 @@ enum Step {
 struct Sheet {
     steps: Vec<f32>,
     words: String,
-    /// Whose steps the last ones are.
+    /// The picture that the last steps are for.
     canvas: u32,
 }
 
@@ -60,63 +63,105 @@ struct Sheet {
 #[derive(Debug)]
 struct Painter {
     worker: Worker,
-    /// Frames that it was handed and has not drawn.
-    ahead: Rc<Cell<u32>>,
-    is_broken: Rc<Cell<bool>>,
+    known: Rc<Known>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_error: Closure<dyn FnMut()>,
 }
 
+#[derive(Debug, Default)]
+struct Known {
+    /// Frames that it was handed and has not drawn.
+    ahead: Cell<u32>,
+    /// Frames that the page left out since it heard of it.
+    waited: Cell<u32>,
+    /// The browser does not run it: there are no pictures, and the tables are still there.
+    is_broken: Cell<bool>,
+}
+
 thread_local! {
     static SHEET: RefCell<Sheet> = RefCell::default();
-    /// Started with the first picture; `None` within where the browser starts none.
-    static PAINTER: RefCell<Option<Option<Painter>>> = const { RefCell::new(None) };
-    static NUMBERS: Cell<u32> = const { Cell::new(0) };
+    /// Started with the first picture; `None` where the browser starts none.
+    static PAINTER: OnceCell<Option<Painter>> = const { OnceCell::new() };
+    static PICTURES: Cell<u32> = const { Cell::new(0) };
+    static FORGOTTEN: Cell<u32> = const { Cell::new(0) };
     /// Measures texts; nothing is drawn on it.
-    static RULER: RefCell<Option<OffscreenCanvasRenderingContext2d>> = const { RefCell::new(None) };
+    static RULER: OnceCell<Option<OffscreenCanvasRenderingContext2d>> = const { OnceCell::new() };
 }
 
 impl Painter {
     fn start() -> Option<Self> {
         let worker = Worker::new(WORKER).ok()?;
-        let (ahead, is_broken) = (Rc::new(Cell::new(0_u32)), Rc::new(Cell::new(false)));
-        let (known, broke) = (Rc::clone(&ahead), Rc::clone(&is_broken));
+        let known = Rc::new(Known::default());
+        let (drew, broke) = (Rc::clone(&known), Rc::clone(&known));
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
-            let drawn = message.data().as_f64().unwrap_or(0.0) as u32;
-            known.set(known.get().saturating_sub(drawn));
+            drew.waited.set(0);
+            match message.data().as_f64() {
+                Some(drawn) => drew.ahead.set(drew.ahead.get().saturating_sub(drawn as u32)),
+                None => forget(),
+            }
         });
-        let on_error = Closure::<dyn FnMut()>::new(move || broke.set(true));
+        let on_error = Closure::<dyn FnMut()>::new(move || broke.is_broken.set(true));
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
         Some(Self {
             worker,
-            ahead,
-            is_broken,
+            known,
             _on_message: on_message,
             _on_error: on_error,
         })
     }
 
-    /// Fails for a worker that is gone only: then there are no pictures, and the tables are still there.
-    fn tell(&self, fields: &[(&str, JsValue)], transfer: &JsValue) {
+    /// Whether it could be told: a worker that is gone cannot.
+    fn tell(&self, fields: &[(&str, JsValue)], transfer: &[&JsValue]) -> bool {
         let message = Object::new();
         for (name, value) in fields {
-            let _ = Reflect::set(&message, &(*name).into(), value);
+            let _ = Reflect::set(&message, &(*name).into(), value); // fails for a frozen object only
         }
-        let _ = self.worker.post_message_with_transfer(&message, &Array::of1(transfer));
+        let transfer: Array = transfer.iter().copied().collect();
+        self.worker.post_message_with_transfer(&message, &transfer).is_ok()
     }
 }
 
 fn with_painter<T>(tell: impl FnOnce(&Painter) -> T) -> Option<T> {
-    PAINTER.with_borrow_mut(|painter| painter.get_or_insert_with(Painter::start).as_ref().map(tell))
+    PAINTER.with(|painter| {
+        let painter = painter.get_or_init(Painter::start).as_ref();
+        painter.filter(|painter| !painter.known.is_broken.get()).map(tell)
+    })
 }
 
-/// Whether the worker has so much to draw that the next frame is better left out.
-pub fn is_ahead() -> bool {
-    PAINTER.with_borrow(|painter| {
-        let painter = painter.as_ref().and_then(Option::as_ref);
-        painter.is_some_and(|painter| painter.ahead.get() >= MOST_AHEAD && !painter.is_broken.get())
+/// Whether there will be no pictures.
+pub fn is_broken() -> bool {
+    PAINTER.with(|painter| match painter.get() {
+        Some(Some(painter)) => painter.known.is_broken.get(),
+        Some(None) => true,
+        None => false,
     })
+}
+
+/// To be asked once a frame: whether the worker has so much to draw that this one is better left out.
+pub fn is_ahead() -> bool {
+    let known = PAINTER.with(|painter| {
+        let painter = painter.get().and_then(Option::as_ref);
+        painter.map(|painter| (Rc::clone(&painter.known), painter.worker.clone()))
+    });
+    let Some((known, worker)) = known.filter(|(known, _)| known.ahead.get() >= MOST_AHEAD) else {
+        return false;
+    };
+    known.waited.set(known.waited.get() + 1);
+    if known.waited.get() > MOST_WAIT && !known.is_broken.replace(true) {
+        worker.terminate();
+    }
+    !known.is_broken.get()
+}
+
+/// The browser may have let go of what was drawn, or the worker has its font now: everything is drawn anew.
+pub fn forget() {
+    FORGOTTEN.set(FORGOTTEN.get() + 1);
+}
+
+/// How often the pictures were forgotten.
+pub fn forgotten() -> u32 {
+    FORGOTTEN.get()
 }
 
 /// At the end of a frame: what was drawn in it goes to the worker, for all pictures together.
@@ -125,11 +170,12 @@ pub fn hand_over() {
         if sheet.steps.is_empty() {
             return;
         }
-        let steps = Float32Array::from(&*sheet.steps);
-        let buffer = JsValue::from(steps.buffer());
         with_painter(|painter| {
-            painter.ahead.set(painter.ahead.get() + 1);
-            painter.tell(&[("steps", steps.into()), ("words", (&sheet.words).into())], &buffer);
+            let steps = Float32Array::from(&*sheet.steps);
+            let buffer = JsValue::from(steps.buffer());
+            let fields = [("steps", steps.into()), ("words", (&sheet.words).into())];
+            painter.known.ahead.set(painter.known.ahead.get() + 1);
+            painter.tell(&fields, &[&buffer])
         });
         sheet.steps.clear();
         sheet.words.clear();
@@ -147,12 +193,7 @@ pub fn width(text: &str, font: &str) -> f64 {
         let canvas = OffscreenCanvas::new(1, 1).ok()?;
         canvas.get_context("2d").ok()??.dyn_into().ok()
     };
-    RULER.with_borrow_mut(|ruler| {
-        if ruler.is_none() {
-            *ruler = made();
-        }
-        ruler.as_ref().and_then(measure).unwrap_or(0.0)
-    })
+    RULER.with(|ruler| ruler.get_or_init(made).as_ref().and_then(measure).unwrap_or(0.0))
 }
 
 /// Draws on one picture, by the rules of a canvas (HTML, "the 2D rendering context"): what was set stays set, also from frame to frame.
@@ -165,12 +206,11 @@ pub struct Pen {
 impl Pen {
     /// Hands the pixels to the worker; `None` where the browser starts none.
     pub fn new(pixels: OffscreenCanvas) -> Option<Self> {
-        let canvas = NUMBERS.with(|numbers| {
-            numbers.set(numbers.get() + 1);
-            numbers.get()
-        });
+        PICTURES.set(PICTURES.get() + 1);
+        let canvas = PICTURES.get();
         let pixels = JsValue::from(pixels);
-        with_painter(|painter| painter.tell(&[("canvas", canvas.into()), ("pixels", pixels.clone())], &pixels))?;
+        let fields = [("canvas", canvas.into()), ("pixels", pixels.clone())];
+        with_painter(|painter| painter.tell(&fields, &[&pixels])).filter(|is_told| *is_told)?;
         Some(Self { canvas })
     }
 
@@ -297,70 +337,93 @@ impl Pen {
 impl Drop for Pen {
     fn drop(&mut self) {
         let gone = [("canvas", self.canvas.into()), ("gone", true.into())];
-        with_painter(|painter| painter.tell(&gone, &JsValue::UNDEFINED));
+        with_painter(|painter| painter.tell(&gone, &[]));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
+
     use super::*;
 
     const SCRIPT: &str = include_str!("../../../../assets/painter.js");
 
+    /// Nobody can be told of its end outside of a browser.
+    fn pen(canvas: u32) -> ManuallyDrop<Pen> {
+        ManuallyDrop::new(Pen { canvas })
+    }
+
+    /// What is on the sheet, and how many texts.
+    fn taken() -> (Vec<f32>, usize) {
+        SHEET.with_borrow_mut(|sheet| {
+            let sheet = std::mem::take(sheet);
+            (sheet.steps, sheet.words.matches(APART).count())
+        })
+    }
+
     #[test]
-    fn the_worker_knows_each_step_by_the_same_number() {
-        let last = Step::FillText as usize;
-        let cases: Vec<_> = SCRIPT
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("case "))
-            .collect();
-        assert_eq!(cases.len(), last + 1);
-        let steps = [
-            Step::Canvas,
-            Step::Resize,
-            Step::Save,
-            Step::Restore,
-            Step::BeginPath,
-            Step::MoveTo,
-            Step::LineTo,
-            Step::Rect,
-            Step::Circle,
-            Step::Clip,
-            Step::Fill,
-            Step::Stroke,
-            Step::FillRect,
-            Step::StrokeRect,
-            Step::ClearRect,
-            Step::LineWidth,
-            Step::Alpha,
-            Step::Dash,
-            Step::FillStyle,
-            Step::StrokeStyle,
-            Step::LineJoin,
-            Step::Font,
-            Step::TextAlign,
-            Step::FillText,
+    fn the_worker_reads_each_step_as_it_is_written() {
+        let pen = pen(1);
+        let steps: [(Step, &dyn Fn()); 24] = [
+            (Step::Canvas, &|| {}),
+            (Step::Resize, &|| pen.resize(1.0, 1.0, 1.0)),
+            (Step::Save, &|| pen.save()),
+            (Step::Restore, &|| pen.restore()),
+            (Step::BeginPath, &|| pen.begin_path()),
+            (Step::MoveTo, &|| pen.move_to(1.0, 1.0)),
+            (Step::LineTo, &|| pen.line_to(1.0, 1.0)),
+            (Step::Rect, &|| pen.rect(1.0, 1.0, 1.0, 1.0)),
+            (Step::Circle, &|| pen.circle(1.0, 1.0, 1.0)),
+            (Step::Clip, &|| pen.clip()),
+            (Step::Fill, &|| pen.fill()),
+            (Step::Stroke, &|| pen.stroke()),
+            (Step::FillRect, &|| pen.fill_rect(1.0, 1.0, 1.0, 1.0)),
+            (Step::StrokeRect, &|| pen.stroke_rect(1.0, 1.0, 1.0, 1.0)),
+            (Step::ClearRect, &|| pen.clear_rect(1.0, 1.0, 1.0, 1.0)),
+            (Step::LineWidth, &|| pen.set_line_width(1.0)),
+            (Step::Alpha, &|| pen.set_alpha(1.0)),
+            (Step::Dash, &|| pen.set_dash(1.0, 1.0)),
+            (Step::FillStyle, &|| pen.set_fill_style("a")),
+            (Step::StrokeStyle, &|| pen.set_stroke_style("a")),
+            (Step::LineJoin, &|| pen.set_line_join("a")),
+            (Step::Font, &|| pen.set_font("a")),
+            (Step::TextAlign, &|| pen.set_text_align("a")),
+            (Step::FillText, &|| pen.fill_text("a", 1.0, 1.0)),
         ];
-        for (case, step) in cases.iter().zip(steps) {
-            let expected = format!("{}: // {step:?}", step as u8);
-            let name = case.split([' ', ':']).filter(|word| !word.is_empty()).take(3);
-            let told = case.starts_with(&expected);
-            assert!(told, "{expected} is {:?}", name.collect::<Vec<_>>());
+        let script: Vec<&str> = SCRIPT.split("      case ").skip(1).collect();
+        assert_eq!(script.len(), steps.len());
+        for (script, (step, write)) in script.into_iter().zip(steps) {
+            let script = script.split("break;").next().unwrap();
+            assert!(
+                script.starts_with(&format!("{}: // {step:?}", step as u8)),
+                "{step:?}: {script}"
+            );
+            write();
+            let (steps, words) = taken();
+            // Before it, that it is of this picture.
+            let about = match step {
+                Step::Canvas => 1,
+                _ => steps.len() - 3,
+            };
+            let added = script
+                .split("at += ")
+                .skip(1)
+                .map(|rest| rest[..1].parse::<usize>().unwrap());
+            let read = added.sum::<usize>() + script.matches("at++").count();
+            assert_eq!((read, script.matches("word++").count()), (about, words), "{step:?}");
         }
     }
 
     #[test]
     fn what_pictures_draw_in_turn_is_one_sheet() {
-        let (one, other) = (Pen { canvas: 1 }, Pen { canvas: 2 });
+        let (one, other) = (pen(1), pen(2));
         one.move_to(1.5, 2.0);
         one.set_font("12px Inter");
         other.fill_text("a\0b", 3.0, 4.0);
         other.stroke();
-        SHEET.with_borrow_mut(|sheet| {
-            let steps: &[f32] = &[0.0, 1.0, 5.0, 1.5, 2.0, 21.0, 0.0, 2.0, 23.0, 3.0, 4.0, 11.0];
-            assert_eq!((&*sheet.steps, &*sheet.words), (steps, "12px Inter\0ab\0"));
-        });
-        // Nobody is told outside of a browser.
-        std::mem::forget((one, other));
+        SHEET.with_borrow(|sheet| assert_eq!(sheet.words, "12px Inter\0ab\0"));
+        let steps = [0.0, 1.0, 5.0, 1.5, 2.0, 21.0, 0.0, 2.0, 23.0, 3.0, 4.0, 11.0];
+        assert_eq!(taken().0, steps);
     }
 }

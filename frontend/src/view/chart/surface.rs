@@ -11,7 +11,10 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{HtmlCanvasElement, ResizeObserver};
 
-use super::pen::Pen;
+use super::pen::{self, Pen};
+
+/// From one slanted line of [`Surface::hatch`] to the next, in pixels.
+pub const STRIPE: f64 = 7.0;
 
 pub const FONT: &str = "11.5px Inter, system-ui, sans-serif";
 pub const FONT_BOLD: &str = "600 11.5px Inter, system-ui, sans-serif";
@@ -24,6 +27,8 @@ pub struct Surface {
     canvas: HtmlCanvasElement,
     ratio: f64,
     resized: Rc<Cell<bool>>,
+    /// How often the pictures had been forgotten when this one was drawn.
+    forgotten: u32,
     observer: ResizeObserver,
     _on_resize: Closure<dyn FnMut()>,
 }
@@ -44,18 +49,21 @@ impl Surface {
             canvas,
             ratio: 0.0,
             resized,
+            forgotten: 0,
             observer,
             _on_resize: on_resize,
         })
     }
 
-    /// Takes over a new size. True if there is one: everything has to be drawn anew. The font is [`FONT`] then, and whoever sets another
+    /// Takes over a new size. True if there is one, or the browser has forgotten the picture: everything has to be drawn anew. The font is [`FONT`] then, and whoever sets another
     /// one sets it back: a browser reads the words of a font anew each time.
     pub fn fit(&mut self) -> bool {
         let ratio = window().device_pixel_ratio();
-        if !self.resized.replace(false) && ratio == self.ratio {
+        let forgotten = pen::forgotten();
+        if !self.resized.replace(false) && ratio == self.ratio && forgotten == self.forgotten {
             return false;
         }
+        self.forgotten = forgotten;
         self.ratio = ratio;
         self.width = f64::from(self.canvas.client_width());
         self.height = f64::from(self.canvas.client_height());
@@ -108,7 +116,7 @@ impl Surface {
         while at < x + width {
             pen.move_to(at, y + height);
             pen.line_to(at + height, y);
-            at += 7.0;
+            at += STRIPE;
         }
         pen.stroke();
         pen.restore();

@@ -196,7 +196,7 @@ impl Trend<'_> {
         let seen = |us: &&f64| **us > self.now_us - self.span_us;
         pen.set_stroke_style(&palette.dim);
         pen.set_line_width(1.0);
-        surface.pen.set_dash(2.0, 3.0);
+        pen.set_dash(2.0, 3.0);
         let epochs = self.epochs_us.iter().map(|us| (*us, "new log"));
         let elected = |election: &'_ Election| Some((election.at_us?, election.words.clone()));
         let elections: Vec<_> = self.elections.iter().filter_map(elected).collect();
@@ -217,7 +217,7 @@ impl Trend<'_> {
                 free = from - 8.0;
             }
         }
-        surface.pen.set_dash(0.0, 0.0);
+        pen.set_dash(0.0, 0.0);
         pen.set_fill_style(&palette.lost);
         pen.begin_path();
         for (lane, y) in [(0, scale.bottom - 7.0), (1, scale.bottom)] {

@@ -131,7 +131,7 @@ impl Scene<'_> {
         pen.set_stroke_style(&self.palette.lanes[lane]);
         pen.set_line_width(1.0);
         pen.set_alpha(0.5);
-        surface.pen.set_dash(2.0, 3.0);
+        pen.set_dash(2.0, 3.0);
         pen.begin_path();
         let mut last = f64::NEG_INFINITY;
         for column in self
@@ -149,7 +149,7 @@ impl Scene<'_> {
             }
         }
         pen.stroke();
-        surface.pen.set_dash(0.0, 0.0);
+        pen.set_dash(0.0, 0.0);
         pen.set_alpha(1.0);
     }
 
