@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use freshet_tests::Follower;
+use freshet_tests::browser::Browser;
 use freshet_tests::http::get;
-use freshet_tests::{Browser, Follower, Program};
+use freshet_tests::program::Program;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
