@@ -33,7 +33,7 @@ struct Kept {
     events: Vec<Stored>,
     /// How many offsets have no event before the next one, and why.
     hole: (u64, Option<GapReason>),
-    /// What the sink has not heard of yet, while it is to hear of nothing.
+    /// What the sink has not heard of yet, while it is to hear of nothing: only tests have it so.
     held: Option<Vec<Stored>>,
     marks: Marks,
     sink: Arc<dyn Sink>,
