@@ -128,12 +128,13 @@ onmessage = ({ data }) => {
   } else {
     try {
       draw(data.steps, data.words.split("\0"));
-    } finally {
-      drawn += 1;
-      if (drawn === TELL) {
-        drawn = 0;
-        postMessage(TELL);
-      }
+    } catch (error) {
+      console.error(error); // one frame is spoilt, and no more
+    }
+    drawn += 1;
+    if (drawn === TELL) {
+      drawn = 0;
+      postMessage(TELL);
     }
   }
 };

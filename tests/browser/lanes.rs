@@ -114,6 +114,11 @@ async fn without_the_thread_that_draws_the_page_says_so_and_its_figures_go_on() 
     page.browser
         .wait_for("each lane to have a figure", MOVES, figures)
         .await;
+    page.browser.click(".race .tools button:first-child").await;
+    let table = "document.querySelectorAll('.race .scroll tbody tr').length > 5";
+    page.browser
+        .wait_for("the race's table to have its rows", MOVES, table)
+        .await;
 }
 
 /// What waits for a page that takes nothing is bounded: the stream is let go, and read on from where the page was.

@@ -474,7 +474,7 @@ async fn while_another_view_is_shown_compare_measures_on_and_draws_nothing() {
         .run(
             "window.__drawn = 0; const say = Worker.prototype.postMessage;
              Worker.prototype.postMessage = function (...it) {
-                 if (it[0].steps?.length > 100) window.__drawn += 1;
+                 if (it[0].steps?.length > 40) window.__drawn += 1;
                  return say.apply(this, it);
              };",
         )

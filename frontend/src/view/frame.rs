@@ -1,9 +1,8 @@
 //! The page's one animation loop: everything that moves is painted from here, at most once a frame.
 //!
-//! Painters get plain data. What is drawn on canvases goes to the painter's thread at the end of the
-//! frame; the figures of what is seen together are written to signals in one frame
-//! (`tick`, four times a second), so that the browser lays out the page once for all of them, and only when they changed. A
-//! hidden tab gets no frames from the browser, so nothing is drawn there.
+//! Painters get plain data. What is drawn on canvases goes to the thread that draws at the end of the frame; the figures of what is seen
+//! together are written to signals in one frame (`tick`, four times a second), so that the browser lays out the page once for all of them,
+//! and only when they changed. A hidden tab gets no frames from the browser, so nothing is drawn there.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -81,15 +80,19 @@ pub fn start(ui: Ui) {
     let mut cards = Cards::default();
     let (mut next_ms, mut ticks) = (0.0, 0_u32);
     let mut shown_us = 0.0;
+    let (mut last_ms, mut was_away) = (0.0, false);
     every_frame(move |at_ms| {
+        let step_ms = at_ms - last_ms;
+        last_ms = at_ms;
+        was_away |= step_ms > AWAY_MS;
         // A machine that is too slow for every frame's pictures has fewer frames, instead of pictures that lag behind the figures.
-        if pen::is_ahead() {
+        if pen::leaves_out(step_ms) {
             return;
         }
         let model = handle.model();
         let now_us = handle.now_us();
         // A tab that was hidden is seen again: nothing waits for its turn, and a browser may have let go of the pictures.
-        let is_back = at_ms - next_ms > AWAY_MS;
+        let is_back = std::mem::take(&mut was_away);
         if is_back {
             pen::forget();
         }

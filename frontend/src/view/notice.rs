@@ -23,7 +23,8 @@ pub fn notice() -> AnyView {
             let trouble = trouble(frame.model, frame.now_us).or_else(away);
             put(look, if trouble.is_some() { "notice" } else { "notice calm" });
             let outrun = || outrun(frame.model, frame.deliveries?);
-            let (title, text) = trouble.or_else(outrun).unwrap_or_default();
+            let undrawn = || pen::is_broken().then(undrawn);
+            let (title, text) = trouble.or_else(outrun).or_else(undrawn).unwrap_or_default();
             put(what, title);
             put(why, text);
         }
@@ -79,16 +80,18 @@ fn trouble(model: &Model, now_us: f64) -> Option<(String, String)> {
         ];
         return Some((String::from("Polling has spent its quota."), why.concat()));
     }
-    let refused = model.problem.as_ref();
-    refused
+    model
+        .problem
+        .as_ref()
         .map(|problem| (String::from("The server refused something."), problem.clone()))
-        .or_else(|| pen::is_broken().then(undrawn))
 }
 
 fn undrawn() -> (String, String) {
     (
         String::from("The pictures cannot be drawn."),
-        String::from("The browser does not run the thread that draws them. Each has its figures as a table, too."),
+        String::from(
+            "The thread that draws them does not answer. Their figures are there as tables; another try is to load the page again.",
+        ),
     )
 }
 

@@ -210,9 +210,8 @@ impl Place {
             return;
         }
         if let Some(wanted) = self.wanted.take() {
-            // Who was given a cursor of this very log may have it from a process that has heard of more.
-            let known = matches!(wanted, Some(Position::Cursor(_))).then(|| vec![u64::MAX; log.partitions.len()]);
-            if self.take(log, wanted.as_ref(), known.as_deref()).is_err() {
+            let wanted = wanted.map(|position| within(position, log));
+            if self.take(log, wanted.as_ref(), None).is_err() {
                 // It was asked for before anybody could say that it is not there.
                 let _ = self.take(log, Some(&Position::Latest), None);
                 self.gaps.push(told(&self.topic, 0, 0, None, GapReason::Epoch));
@@ -264,6 +263,20 @@ impl Place {
             epoch: self.epoch,
             next: self.next.clone(),
         })
+    }
+}
+
+/// A cursor of this very log may come from a process that has heard of more. Where the log's end cannot be asked for any more, what lies
+/// beyond what is known is read again, rather than missed.
+fn within(position: Position, log: &LogWindows) -> Position {
+    match position {
+        Position::Cursor(mut cursor) if cursor.epoch == log.epoch => {
+            for (next, partition) in cursor.next.iter_mut().zip(&log.partitions) {
+                *next = (*next).min(partition.window.next());
+            }
+            Position::Cursor(cursor)
+        }
+        other => other,
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::super::recent::REMEMBERED;
 use super::*;
 use crate::pubsub::memory::Memory;
-use crate::pubsub::{Extent, LogExtent, PubSubError, Record, Sink as _, Stored, TopicSpec};
+use crate::pubsub::{Chunk, Extent, LogExtent, PubSubError, Record, Sink as _, Stored, TopicSpec};
 
 const ALL: Budget = Budget {
     events: usize::MAX,
@@ -279,6 +279,72 @@ fn who_asks_before_the_engine_has_answered_gets_what_comes_then() {
     bench.append_shared("later", 1);
     let batch = reading.read(ALL);
     assert_eq!((offsets(&batch), batch.gaps.len()), (vec![0], 0));
+}
+
+#[test]
+fn a_cursor_from_before_the_engine_has_answered_reads_again_rather_than_too_little() {
+    let bench = bench(10_000);
+    let topic = Arc::new(Topic::shared(&spec("later"), true, 10_000));
+    bench
+        .tail
+        .topics
+        .write()
+        .insert(Arc::clone(topic.name()), Arc::clone(&topic));
+    let epoch = Epoch::new(7);
+    let mut reading = bench.reading(&format!("later@{epoch}-5")).unwrap();
+    topic.log(LogExtent {
+        epoch,
+        partitions: vec![Extent { first: 0, next: 3 }],
+    });
+    let batch = reading.read(ALL);
+    assert_eq!((batch.gaps, &*reading.next()["later"].next), (vec![], &[3][..]));
+}
+
+#[test]
+fn what_lies_beyond_an_end_is_left_out_of_what_was_read_with_the_reason_of_the_hole_before_it() {
+    let stored = |offset, vacant| Stored {
+        partition: 0,
+        offset,
+        ingested_us: 1,
+        id_hash: 1,
+        vacant,
+        json: Bytes::from_static(b"{}"),
+    };
+    let chunk = |offsets: &[u64], next, vacant| Chunk {
+        events: offsets
+            .iter()
+            .map(|&offset| stored(offset, Some(GapReason::Duplicate)))
+            .collect(),
+        next,
+        vacant,
+        first: 2,
+    };
+    let ends = |mut chunk: Chunk, end| {
+        chunk.end_at(end);
+        let offsets: Vec<u64> = chunk.events.iter().map(|event| event.offset).collect();
+        (offsets, chunk.next, chunk.vacant, chunk.first)
+    };
+    let vacant = Some(GapReason::Vacant);
+    let whole = || chunk(&[3, 4, 9], 12, vacant);
+    assert_eq!(
+        ends(whole(), 12),
+        (vec![3, 4, 9], 12, vacant, 2),
+        "all of it lies before"
+    );
+    assert_eq!(
+        ends(whole(), 11),
+        (vec![3, 4, 9], 11, vacant, 2),
+        "a hole at the end is cut"
+    );
+    assert_eq!(
+        ends(whole(), 10),
+        (vec![3, 4, 9], 10, None, 2),
+        "and gone where it begins"
+    );
+    assert_eq!(ends(whole(), 7), (vec![3, 4], 7, Some(GapReason::Duplicate), 2));
+    assert_eq!(ends(whole(), 5), (vec![3, 4], 5, None, 2));
+    assert_eq!(ends(whole(), 3), (vec![], 3, Some(GapReason::Duplicate), 2));
+    assert_eq!(ends(chunk(&[], 12, vacant), 1), (vec![], 1, vacant, 1));
 }
 
 #[test]

@@ -18,8 +18,14 @@ const APART: char = '\0';
 /// Frames that the worker may have before it. A page that is further ahead leaves frames out, so that pictures and figures stay together.
 const MOST_AHEAD: u32 = 4;
 
-/// A worker that draws nothing for so many frames of the page's is given up: three seconds at 60 frames a second.
-const MOST_WAIT: u32 = 180;
+/// No frame is left out for a worker that says nothing for so long: the figures go on, and the pictures when it is back.
+const PATIENCE_MS: f64 = 1000.0;
+
+/// Then the page says that there are no pictures.
+const BROKEN_MS: f64 = 10_000.0;
+
+/// What counts at most from one frame to the next: a hidden tab and a machine that sleeps wait for nobody.
+const MOST_STEP_MS: f64 = 50.0;
 
 /// A step of the worker's, by its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +56,7 @@ enum Step {
     FillText,
 }
 
-/// What all pictures are to show after this frame.
+/// What this frame adds to all pictures.
 #[derive(Debug, Default)]
 struct Sheet {
     steps: Vec<f32>,
@@ -72,10 +78,18 @@ struct Painter {
 struct Known {
     /// Frames that it was handed and has not drawn.
     ahead: Cell<u32>,
-    /// Frames that the page left out since it heard of it.
-    waited: Cell<u32>,
-    /// The browser does not run it: there are no pictures, and the tables are still there.
+    /// For how long it has said nothing, as far as the page waited for it.
+    silent_ms: Cell<f64>,
+    /// Frames were let go that it should have drawn.
+    has_missed: Cell<bool>,
+    /// Its script cannot be run.
     is_broken: Cell<bool>,
+}
+
+impl Known {
+    fn is_full(&self) -> bool {
+        self.ahead.get() >= MOST_AHEAD
+    }
 }
 
 thread_local! {
@@ -94,10 +108,12 @@ impl Painter {
         let known = Rc::new(Known::default());
         let (drew, broke) = (Rc::clone(&known), Rc::clone(&known));
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
-            drew.waited.set(0);
-            match message.data().as_f64() {
-                Some(drawn) => drew.ahead.set(drew.ahead.get().saturating_sub(drawn as u32)),
-                None => forget(),
+            drew.silent_ms.set(0.0);
+            let drawn = message.data().as_f64();
+            drew.ahead
+                .set(drew.ahead.get().saturating_sub(drawn.unwrap_or(0.0) as u32));
+            if drawn.is_none() || drew.has_missed.replace(false) {
+                forget();
             }
         });
         let on_error = Closure::<dyn FnMut()>::new(move || broke.is_broken.set(true));
@@ -111,47 +127,45 @@ impl Painter {
         })
     }
 
-    /// Whether it could be told: a worker that is gone cannot.
-    fn tell(&self, fields: &[(&str, JsValue)], transfer: &[&JsValue]) -> bool {
+    fn tell(&self, fields: &[(&str, JsValue)], transfer: &[&JsValue]) {
         let message = Object::new();
         for (name, value) in fields {
             let _ = Reflect::set(&message, &(*name).into(), value); // fails for a frozen object only
         }
         let transfer: Array = transfer.iter().copied().collect();
-        self.worker.post_message_with_transfer(&message, &transfer).is_ok()
+        // Fails for pixels that were handed over before only, and each picture's are handed over once.
+        let _ = self.worker.post_message_with_transfer(&message, &transfer);
     }
 }
 
+/// Nothing is told to a worker that there is not.
 fn with_painter<T>(tell: impl FnOnce(&Painter) -> T) -> Option<T> {
-    PAINTER.with(|painter| {
-        let painter = painter.get_or_init(Painter::start).as_ref();
-        painter.filter(|painter| !painter.known.is_broken.get()).map(tell)
-    })
+    PAINTER.with(|painter| painter.get_or_init(Painter::start).as_ref().map(tell))
 }
 
-/// Whether there will be no pictures.
+/// Whether there are no pictures.
 pub fn is_broken() -> bool {
     PAINTER.with(|painter| match painter.get() {
-        Some(Some(painter)) => painter.known.is_broken.get(),
+        Some(Some(painter)) => painter.known.is_broken.get() || painter.known.silent_ms.get() > BROKEN_MS,
         Some(None) => true,
         None => false,
     })
 }
 
-/// To be asked once a frame: whether the worker has so much to draw that this one is better left out.
-pub fn is_ahead() -> bool {
-    let known = PAINTER.with(|painter| {
-        let painter = painter.get().and_then(Option::as_ref);
-        painter.map(|painter| (Rc::clone(&painter.known), painter.worker.clone()))
-    });
-    let Some((known, worker)) = known.filter(|(known, _)| known.ahead.get() >= MOST_AHEAD) else {
-        return false;
-    };
-    known.waited.set(known.waited.get() + 1);
-    if known.waited.get() > MOST_WAIT && !known.is_broken.replace(true) {
-        worker.terminate();
-    }
-    !known.is_broken.get()
+/// To be asked on each frame of the browser's, with the time since the one before: whether the worker has so much to draw that this one is
+/// better left out.
+pub fn leaves_out(step_ms: f64) -> bool {
+    PAINTER.with(|painter| {
+        let Some(Some(Painter { known, .. })) = painter.get() else {
+            return false;
+        };
+        if !known.is_full() {
+            known.silent_ms.set(0.0);
+            return false;
+        }
+        known.silent_ms.set(known.silent_ms.get() + step_ms.min(MOST_STEP_MS));
+        known.silent_ms.get() < PATIENCE_MS && !known.is_broken.get()
+    })
 }
 
 /// The browser may have let go of what was drawn, or the worker has its font now: everything is drawn anew.
@@ -171,11 +185,15 @@ pub fn hand_over() {
             return;
         }
         with_painter(|painter| {
+            if painter.known.is_full() {
+                painter.known.has_missed.set(true);
+                return;
+            }
             let steps = Float32Array::from(&*sheet.steps);
             let buffer = JsValue::from(steps.buffer());
             let fields = [("steps", steps.into()), ("words", (&sheet.words).into())];
             painter.known.ahead.set(painter.known.ahead.get() + 1);
-            painter.tell(&fields, &[&buffer])
+            painter.tell(&fields, &[&buffer]);
         });
         sheet.steps.clear();
         sheet.words.clear();
@@ -204,14 +222,14 @@ pub struct Pen {
 }
 
 impl Pen {
-    /// Hands the pixels to the worker; `None` where the browser starts none.
-    pub fn new(pixels: OffscreenCanvas) -> Option<Self> {
+    /// Hands the pixels to the worker.
+    pub fn new(pixels: OffscreenCanvas) -> Self {
         PICTURES.set(PICTURES.get() + 1);
         let canvas = PICTURES.get();
         let pixels = JsValue::from(pixels);
         let fields = [("canvas", canvas.into()), ("pixels", pixels.clone())];
-        with_painter(|painter| painter.tell(&fields, &[&pixels])).filter(|is_told| *is_told)?;
-        Some(Self { canvas })
+        with_painter(|painter| painter.tell(&fields, &[&pixels]));
+        Self { canvas }
     }
 
     fn step<const N: usize>(&self, step: Step, about: [f64; N]) {

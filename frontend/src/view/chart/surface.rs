@@ -34,9 +34,9 @@ pub struct Surface {
 }
 
 impl Surface {
-    /// `None` where the browser gives no canvas, no worker or no observer: the tables are still there.
+    /// `None` where the browser gives no canvas or no observer: the tables are still there.
     pub fn new(canvas: HtmlCanvasElement) -> Option<Self> {
-        let pen = Pen::new(canvas.transfer_control_to_offscreen().ok()?)?;
+        let pen = Pen::new(canvas.transfer_control_to_offscreen().ok()?);
         let resized = Rc::new(Cell::new(true));
         let flag = Rc::clone(&resized);
         let on_resize = Closure::<dyn FnMut()>::new(move || flag.set(true));
