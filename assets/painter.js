@@ -2,10 +2,11 @@
 //
 // The page says:  {canvas: number, pixels: OffscreenCanvas}   {canvas: number, gone: true}
 //                 {steps: Float32Array, words}   what to draw: see below; one such message a frame, for all pictures together
-// It is told:     how many of these were drawn since it was last told   "again": what was drawn is lost, or would look better now
+// It is told:     how many of these were drawn since it was last told   "again": from now on it draws, or what it drew is lost
 "use strict";
 
 const TELL = 2; // a word back costs the page about as much as a message
+const FONT_MS = 1000; // so long the pictures wait for their font, at most
 
 // Each picture's context keeps what was set in it.
 const pictures = new Map();
@@ -13,14 +14,14 @@ const pictures = new Map();
 const nowhere = new OffscreenCanvas(1, 1).getContext("2d");
 let drawn = 0;
 
-// The page's fonts are not those of a worker. Until it is there, words are in the next font of the list.
+// The page's fonts are not those of a worker; and a browser keeps to the next font of the list where a font came after words were drawn.
 async function load_font() {
   const font = new FontFace("Inter", 'url("/fonts/inter-latin.woff2") format("woff2")', { weight: "400 700" });
   self.fonts.add(await font.load());
-  postMessage("again");
 }
 
-load_font().catch(() => {});
+const too_late = new Promise((go) => setTimeout(go, FONT_MS));
+Promise.race([load_font().catch(() => {}), too_late]).then(() => postMessage("again"));
 
 // Each step is its number (frontend/src/view/chart/pen.rs has the same), then what it is about; texts are taken from `words`, one by one.
 function draw(steps, words) {

@@ -76,6 +76,8 @@ struct Painter {
 
 #[derive(Debug, Default)]
 struct Known {
+    /// It has its font, and draws.
+    is_ready: Cell<bool>,
     /// Frames that it was handed and has not drawn.
     ahead: Cell<u32>,
     /// For how long it has said nothing, as far as the page waited for it.
@@ -87,8 +89,8 @@ struct Known {
 }
 
 impl Known {
-    fn is_full(&self) -> bool {
-        self.ahead.get() >= MOST_AHEAD
+    fn takes(&self) -> bool {
+        self.is_ready.get() && self.ahead.get() < MOST_AHEAD
     }
 }
 
@@ -112,6 +114,9 @@ impl Painter {
             let drawn = message.data().as_f64();
             drew.ahead
                 .set(drew.ahead.get().saturating_sub(drawn.unwrap_or(0.0) as u32));
+            if drawn.is_none() {
+                drew.is_ready.set(true);
+            }
             if drawn.is_none() || drew.has_missed.replace(false) {
                 forget();
             }
@@ -159,16 +164,16 @@ pub fn leaves_out(step_ms: f64) -> bool {
         let Some(Some(Painter { known, .. })) = painter.get() else {
             return false;
         };
-        if !known.is_full() {
+        if known.takes() {
             known.silent_ms.set(0.0);
             return false;
         }
         known.silent_ms.set(known.silent_ms.get() + step_ms.min(MOST_STEP_MS));
-        known.silent_ms.get() < PATIENCE_MS && !known.is_broken.get()
+        known.is_ready.get() && known.silent_ms.get() < PATIENCE_MS && !known.is_broken.get()
     })
 }
 
-/// The browser may have let go of what was drawn, or the worker has its font now: everything is drawn anew.
+/// The browser may have let go of what was drawn, or the worker draws only now: everything is drawn anew.
 pub fn forget() {
     FORGOTTEN.set(FORGOTTEN.get() + 1);
 }
@@ -185,7 +190,7 @@ pub fn hand_over() {
             return;
         }
         with_painter(|painter| {
-            if painter.known.is_full() {
+            if !painter.known.takes() {
                 painter.known.has_missed.set(true);
                 return;
             }
