@@ -175,7 +175,7 @@ fn of_gap(gap: &GapMark) -> JsValue {
 fn of_ranges(lane: &Lane) -> JsValue {
     let topics = Object::new();
     for (topic, ranges) in lane.ranges() {
-        // Pairs, not properties: a browser keeps the name of every property that there ever was.
+        // Pairs: what names a range is data, not a property of its own.
         let hashes = list(ranges.filter(|range| range.is_whole()).map(|range| {
             let RangeHash {
                 epoch,
