@@ -1,5 +1,6 @@
 //! A page that is open in a browser, and the program behind it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use freshet_tests::{SOON, within};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::page::{Page, count, number, say};
+use crate::page::{Page, count, number, say, seen};
 
 /// It compiles the page first: minutes, where that was not done before.
 const BUILDS: Duration = Duration::from_secs(600);
