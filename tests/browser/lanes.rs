@@ -97,9 +97,12 @@ async fn without_the_thread_that_draws_the_page_says_so_and_its_figures_go_on() 
         browser: Browser::start().await,
         program: Program::start(&[]).await,
     };
-    page.browser.devtools("Network.enable", json!({})).await;
-    let blocked = json!({"urls": ["*painter.js"]});
-    page.browser.devtools("Network.setBlockedURLs", blocked).await;
+    let no_painter = "window.Worker = class extends Worker {
+        constructor(url) { super(url === '/painter.js' ? '/there-is-none.js' : url); }
+    };";
+    page.browser
+        .devtools("Page.addScriptToEvaluateOnNewDocument", json!({"source": no_painter}))
+        .await;
     let url = format!("http://{}/", page.program.address);
     page.browser.open(&url).await;
     page.is_live().await;
