@@ -9,6 +9,7 @@ use std::time::Duration;
 use freshet_tests::browser::Browser;
 use freshet_tests::http::get;
 use freshet_tests::program::Program;
+use freshet_tests::within;
 use freshet_wire::{SettingKey, SettingsHistory, SettingsSchema, SettingsStatus};
 use serde_json::{Value, json};
 
@@ -98,12 +99,19 @@ async fn press(page: &mut Page, part: &str, name: &str) {
             && (it.getAttribute('aria-label') || it.innerText).trim() === {})",
         json!(name)
     );
-    page.browser.wait_for(name, MOVES, &find).await;
-    page.browser.run(&format!("({find}).id = 'test-press'")).await;
-    page.browser.click("#test-press").await;
-    page.browser
-        .run("const it = document.getElementById('test-press'); if (it) it.removeAttribute('id')")
-        .await;
+    // A list that is just being written anew has it elsewhere a moment later.
+    let pressing = async {
+        let mut is_pressed = false;
+        while !is_pressed {
+            page.browser.wait_for(name, MOVES, &find).await;
+            page.browser.run(&format!("({find}).id = 'test-press'")).await;
+            is_pressed = page.browser.try_click("#test-press").await;
+            page.browser
+                .run("const it = document.getElementById('test-press'); if (it) it.removeAttribute('id')")
+                .await;
+        }
+    };
+    within(MOVES, name, pressing).await;
 }
 
 /// Each change that waits to be applied: its key, what is in force, and what it is to be.

@@ -194,6 +194,17 @@ impl Browser {
         self.post(&format!("/element/{element}/click"), json!({})).await;
     }
 
+    /// The same, of one that may be moved or hidden in this very moment: whether it was hit.
+    pub async fn try_click(&mut self, css: &str) -> bool {
+        let element = self.find(css).await;
+        let path = format!("{}/element/{element}/click", self.session);
+        match self.command(Method::POST, &path, json!({})).await {
+            Ok(_) => true,
+            Err(error) if error.contains("not interactable") => false,
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
     /// Types into the element.
     pub async fn keys(&mut self, css: &str, text: &str) {
         let element = self.find(css).await;
