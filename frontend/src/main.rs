@@ -10,6 +10,7 @@ mod feed;
 mod lane;
 mod latency;
 mod model;
+mod object;
 mod report;
 mod route;
 mod view;

@@ -11,6 +11,7 @@ use crate::feed::{Feed, Pause};
 use crate::lane::{Counters, GapMark, Lane, LaneId, RangeHash, Status};
 use crate::latency::Summary;
 use crate::model::{Handle, Model};
+use crate::object;
 
 /// Puts the function where tests and curious people find it.
 pub(crate) fn expose(handle: Handle) {
@@ -188,21 +189,13 @@ fn of_ranges(lane: &Lane) -> JsValue {
             let hash = format!("{:016x}", range.hash);
             list([name, hash].into_iter().map(JsValue::from))
         }));
-        set(&topics, topic, &hashes);
+        object::set(&topics, topic, &hashes);
     }
     topics.into()
 }
 
 fn object(fields: &[(&str, JsValue)]) -> JsValue {
-    let object = Object::new();
-    for (name, value) in fields {
-        set(&object, name, value);
-    }
-    object.into()
-}
-
-fn set(object: &Object, name: &str, value: &JsValue) {
-    let _ = Reflect::set(object, &name.into(), value); // fails for a frozen object only
+    object::object(fields).into()
 }
 
 fn list(values: impl Iterator<Item = JsValue>) -> JsValue {

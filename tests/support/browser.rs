@@ -190,8 +190,7 @@ impl Browser {
 
     /// Clicks on the element as a person would: it must be there to be seen and hit.
     pub async fn click(&mut self, css: &str) {
-        let element = self.find(css).await;
-        self.post(&format!("/element/{element}/click"), json!({})).await;
+        assert!(self.try_click(css).await, "{css} is there and cannot be hit");
     }
 
     /// The same, of one that may be moved or hidden in this very moment: whether it was hit.

@@ -17,6 +17,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, Worker};
 
+use crate::object::{object, set};
 use crate::wait::after;
 
 /// `assets/connections.js`. From this page's own origin: nothing else may run here.
@@ -143,7 +144,7 @@ impl Connections {
         }
         let headers = Object::new();
         if let Some(etag) = if_none_match {
-            put(&headers, "If-None-Match", &etag.into());
+            set(&headers, "If-None-Match", &etag.into());
         }
         tell(
             &self.worker,
@@ -273,16 +274,7 @@ impl Inbox {
     }
 }
 
-fn put(object: &Object, name: &str, value: &JsValue) {
-    // Of an object that was just made every property can be set.
-    let _ = Reflect::set(object, &name.into(), value);
-}
-
 fn tell(worker: &Worker, message: &[(&str, JsValue)]) {
-    let object = Object::new();
-    for (name, value) in message {
-        put(&object, name, value);
-    }
     // Texts, numbers and flags can all be cloned.
-    let _ = worker.post_message(&object);
+    let _ = worker.post_message(&object(message));
 }

@@ -82,6 +82,14 @@ impl Bench {
         self.engine.append(topic, &record(now_us), id, now_us).unwrap();
     }
 
+    /// A shared topic that the engine has told nothing of yet.
+    fn unopened(&self, name: &str) -> Arc<Topic> {
+        let topic = Arc::new(Topic::shared(&spec(name), true, 10_000));
+        let mut topics = self.tail.topics.write();
+        topics.insert(Arc::clone(topic.name()), Arc::clone(&topic));
+        topic
+    }
+
     fn reading(&self, from: &str) -> Result<Reading, ReadError> {
         now(Reading::find(&self.tail, &[from.parse().unwrap()]))
     }
@@ -266,12 +274,7 @@ fn a_log_that_becomes_another_one_under_a_reader_is_told_and_read_from_its_begin
 #[test]
 fn who_asks_before_the_engine_has_answered_gets_what_comes_then() {
     let bench = bench(10_000);
-    let topic = Arc::new(Topic::shared(&spec("later"), true, 10_000));
-    bench
-        .tail
-        .topics
-        .write()
-        .insert(Arc::clone(topic.name()), Arc::clone(&topic));
+    let topic = bench.unopened("later");
     let mut reading = bench.reading("later@earliest").unwrap();
     assert!(!reading.is_behind() && reading.read(ALL).is_empty() && reading.next().is_empty());
     now(bench.tail.engine().open(spec("later"), topic)).unwrap();
@@ -284,12 +287,7 @@ fn who_asks_before_the_engine_has_answered_gets_what_comes_then() {
 #[test]
 fn a_cursor_from_before_the_engine_has_answered_reads_again_rather_than_too_little() {
     let bench = bench(10_000);
-    let topic = Arc::new(Topic::shared(&spec("later"), true, 10_000));
-    bench
-        .tail
-        .topics
-        .write()
-        .insert(Arc::clone(topic.name()), Arc::clone(&topic));
+    let topic = bench.unopened("later");
     let epoch = Epoch::new(7);
     let mut reading = bench.reading(&format!("later@{epoch}-5")).unwrap();
     topic.log(LogExtent {
@@ -622,12 +620,7 @@ fn a_partition_that_is_ahead_hides_nothing_of_another_one() {
         .open(spec("pair"), Arc::new(Topic::shared(&spec("pair"), true, 10_000))))
     .unwrap();
     (0..5).for_each(|now| _ = bench.append_shared("pair", now));
-    let topic = Arc::new(Topic::shared(&spec("pair"), true, 10_000));
-    bench
-        .tail
-        .topics
-        .write()
-        .insert(Arc::clone(topic.name()), Arc::clone(&topic));
+    let topic = bench.unopened("pair");
     let epoch = Epoch::new(7);
     topic.log(LogExtent {
         epoch,

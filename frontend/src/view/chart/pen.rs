@@ -4,10 +4,12 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use js_sys::{Array, Float32Array, Object, Reflect};
+use js_sys::{Array, Float32Array};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{MessageEvent, OffscreenCanvas, OffscreenCanvasRenderingContext2d, Worker};
+
+use crate::object::object;
 
 /// `assets/painter.js`. From this page's own origin: nothing else may run here.
 const WORKER: &str = "/painter.js";
@@ -117,7 +119,9 @@ impl Painter {
             if drawn.is_none() {
                 drew.is_ready.set(true);
             }
-            if drawn.is_none() || drew.has_missed.replace(false) {
+            // Also where it was to be drawn anew in any case: once is enough.
+            let has_missed = drew.has_missed.replace(false);
+            if drawn.is_none() || has_missed {
                 forget();
             }
         });
@@ -133,19 +137,19 @@ impl Painter {
     }
 
     fn tell(&self, fields: &[(&str, JsValue)], transfer: &[&JsValue]) {
-        let message = Object::new();
-        for (name, value) in fields {
-            let _ = Reflect::set(&message, &(*name).into(), value); // fails for a frozen object only
-        }
         let transfer: Array = transfer.iter().copied().collect();
         // Fails for pixels that were handed over before only, and each picture's are handed over once.
-        let _ = self.worker.post_message_with_transfer(&message, &transfer);
+        let _ = self.worker.post_message_with_transfer(&object(fields), &transfer);
     }
 }
 
 /// Nothing is told to a worker that there is not.
-fn with_painter<T>(tell: impl FnOnce(&Painter) -> T) -> Option<T> {
-    PAINTER.with(|painter| painter.get_or_init(Painter::start).as_ref().map(tell))
+fn with_painter(tell: impl FnOnce(&Painter)) {
+    PAINTER.with(|painter| {
+        if let Some(painter) = painter.get_or_init(Painter::start) {
+            tell(painter);
+        }
+    });
 }
 
 /// Whether there are no pictures.

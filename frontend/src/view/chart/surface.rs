@@ -14,7 +14,7 @@ use web_sys::{HtmlCanvasElement, ResizeObserver};
 use super::pen::{self, Pen};
 
 /// From one slanted line of [`Surface::hatch`] to the next, in pixels.
-pub const STRIPE: f64 = 7.0;
+const STRIPE: f64 = 7.0;
 
 pub const FONT: &str = "11.5px Inter, system-ui, sans-serif";
 pub const FONT_BOLD: &str = "600 11.5px Inter, system-ui, sans-serif";
@@ -55,8 +55,8 @@ impl Surface {
         })
     }
 
-    /// Takes over a new size. True if there is one, or the browser has forgotten the picture: everything has to be drawn anew. The font is [`FONT`] then, and whoever sets another
-    /// one sets it back: a browser reads the words of a font anew each time.
+    /// Takes over a new size. True if there is one, or the browser has forgotten the picture: everything has to be drawn anew. The font is
+    /// [`FONT`] then, and whoever sets another one sets it back: a browser reads the words of a font anew each time.
     pub fn fit(&mut self) -> bool {
         let ratio = window().device_pixel_ratio();
         let forgotten = pen::forgotten();
@@ -102,7 +102,7 @@ impl Surface {
         self.pen.fill_text(text, x, y);
     }
 
-    /// Slanted lines over a rectangle.
+    /// Slanted lines over a rectangle, those that are seen: it may begin far left of the picture, as what began hours ago does.
     pub fn hatch(&self, x: f64, y: f64, width: f64, height: f64, colour: &str) {
         let pen = &self.pen;
         pen.save();
@@ -112,7 +112,7 @@ impl Surface {
         pen.set_stroke_style(colour);
         pen.set_line_width(1.0);
         pen.begin_path();
-        let mut at = x - height;
+        let mut at = x - height + hidden_stripes(x, height);
         while at < x + width {
             pen.move_to(at, y + height);
             pen.line_to(at + height, y);
@@ -123,8 +123,28 @@ impl Surface {
     }
 }
 
+/// How far the first line of what begins at `x` lies from the first one that is seen, in whole stripes: those that are seen stay where they are.
+fn hidden_stripes(x: f64, height: f64) -> f64 {
+    ((-height - x) / STRIPE).floor().max(0.0) * STRIPE
+}
+
 impl Drop for Surface {
     fn drop(&mut self) {
         self.observer.disconnect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_outage_only_what_is_seen_is_drawn_and_it_looks_the_same() {
+        for x in [-1e6, -300.25, -53.0, -12.0, 38.0] {
+            let skipped = hidden_stripes(x, 110.0);
+            assert_eq!(skipped % STRIPE, 0.0, "the stripes stay where they were");
+            assert!(skipped == 0.0 || x + skipped <= -110.0, "{x} {skipped}");
+            assert!(x + skipped >= f64::min(x, -110.0 - STRIPE), "{x} {skipped}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The background of the race: polls as bars, the lanes' lines, stretches without a connection, gaps.
 
 use super::super::pen::width;
-use super::super::surface::{FONT, STRIPE};
+use super::super::surface::FONT;
 use super::{GapBand, Outage, Pause, Scene};
 use crate::lane::Request;
 use crate::latency::Ring;
@@ -184,7 +184,6 @@ impl Scene<'_> {
     fn hatched(&self, lane: usize, start: f64, end: f64, colour: &str) {
         let (top, bottom) = self.half(lane);
         if end > self.rails.left.max(start) && start < self.rails.right {
-            let start = start + hidden_stripes(start, self.rails.left, bottom - top);
             self.surface.hatch(start, top, end - start, bottom - top, colour);
         }
     }
@@ -211,12 +210,6 @@ impl Scene<'_> {
     }
 }
 
-/// How far what begins at `start` may begin further right, by whole stripes, without any difference right of `left`: an outage may have begun
-/// hours ago.
-fn hidden_stripes(start: f64, left: f64, height: f64) -> f64 {
-    ((left - height - start) / STRIPE).floor().max(0.0) * STRIPE
-}
-
 impl Label {
     fn is_left_of(&self, other: &Self) -> bool {
         self.middle + self.width / 2.0 <= other.middle - other.width / 2.0
@@ -235,19 +228,6 @@ fn together(gaps: &[GapBand]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_a_long_outage_only_what_is_seen_is_drawn_and_it_looks_the_same() {
-        for start in [-1e6, -300.25, -1.0, 40.0, 90.0] {
-            let skipped = hidden_stripes(start, 52.0, 110.0);
-            assert_eq!(skipped % STRIPE, 0.0, "the stripes stay where they were");
-            assert!(skipped == 0.0 || start + skipped <= 52.0 - 110.0, "{start} {skipped}");
-            assert!(
-                start + skipped >= f64::min(start, 52.0 - 110.0 - STRIPE),
-                "{start} {skipped}"
-            );
-        }
-    }
 
     #[test]
     fn many_gaps_are_told_with_all_that_is_known() {
